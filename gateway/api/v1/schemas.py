@@ -1,0 +1,226 @@
+"""What goes over the wire under `/v1`: our jobs in the shape of OpenAI's video objects."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from gateway.domain.jobs import JobState
+from gateway.domain.pricing import billed_seconds
+from gateway.jobs.repository import Job
+from gateway.protocol import Progress
+from models.catalog import ModelCard
+from models.spec import Kind, Stage
+
+WireStatus = Literal["queued", "in_progress", "completed", "failed"]
+
+STATUS: dict[JobState, WireStatus] = {
+    JobState.QUEUED: "queued",
+    JobState.RUNNING: "in_progress",
+    JobState.SUCCEEDED: "completed",
+    # Typed clients know four statuses; `metadata.state` tells a cancellation from a failure.
+    JobState.FAILED: "failed",
+    JobState.CANCELED: "failed",
+}
+# Where each stage begins on the way from 0 to 100; denoising is nearly all of the work.
+STAGE_START = {
+    Stage.LOADING: 1,
+    Stage.DENOISING: 5,
+    Stage.DECODING: 80,
+    Stage.ENCODING: 90,
+    Stage.UPLOADING: 97,
+}
+_STAGE_END = dict(zip(STAGE_START, [*list(STAGE_START.values())[1:], 99], strict=True))
+_FASTEST_POLL_MS = 500
+_SLOWEST_POLL_MS = 10_000
+
+
+class Usage(BaseModel):
+    """Points of one job: held while it is open, charged (or 0, given back) once it has ended."""
+
+    points_held: int
+    points_charged: int | None
+    price_version: str
+
+
+class VideoError(BaseModel):
+    """Why a job failed. `refunded`: whether its points came back."""
+
+    code: str
+    message: str
+    refunded: bool
+
+
+class VideoMetadata(BaseModel):
+    """The exact state and parameters; the client's own metadata stands beside them.
+
+    `num_frames`, `fps` and `duration_s` are read from the finished file once there is one.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    state: JobState
+    attempt: int
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    duration_s: float
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    render_s: float | None = None
+
+
+class VideoObject(BaseModel):
+    """A job, as OpenAI's SDKs know it, and a little more."""
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    kind: Kind
+    status: WireStatus
+    progress: int
+    stage: Stage | None
+    queue_position: int | None
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    seconds: str
+    size: str
+    prompt: str
+    remixed_from_video_id: str | None = None
+    error: VideoError | None
+    usage: Usage
+    metadata: VideoMetadata
+
+
+class VideoPage(BaseModel):
+    """A page of the caller's jobs; `last_id` is the next `after`."""
+
+    object: Literal["list"] = "list"
+    data: list[VideoObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class VideoDeleted(BaseModel):
+    """The job is gone."""
+
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: bool = True
+
+
+class ModelObject(BaseModel):
+    """A served model and what it can do."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: Literal["reelgate"] = "reelgate"
+    title: str
+    licence: str
+    kinds: list[Kind]
+    sizes: list[str]
+    seconds: list[int]
+    fps: list[int]
+    num_frames: str
+    num_inference_steps: dict[str, int]
+    guidance_scale: dict[str, float]
+    max_prompt_chars: int
+    points_per_second: int
+
+
+class ModelPage(BaseModel):
+    """Every served model."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelObject]
+
+
+def video_object(job: Job, *, position: int | None, progress: Progress | None) -> VideoObject:
+    """The wire form of `job`. `position`: its place in the queue; `progress`: of its attempt."""
+    spec = job.spec
+    running = job.state is JobState.RUNNING
+    return VideoObject(
+        id=job.id,
+        model=job.model,
+        kind=job.kind,
+        status=STATUS[job.state],
+        progress=_percent(job.state, progress),
+        stage=progress.stage if running and progress else None,
+        queue_position=position,
+        created_at=int(job.created_at.timestamp()),
+        completed_at=int(job.finished_at.timestamp()) if job.finished_at else None,
+        expires_at=int(job.expires_at.timestamp()) if job.expires_at else None,
+        seconds=str(billed_seconds(spec)),
+        size=spec.size,
+        prompt=spec.prompt,
+        error=_error(job),
+        usage=Usage(
+            points_held=job.points_held if job.points_charged is None else 0,
+            points_charged=job.points_charged,
+            price_version=job.price_version,
+        ),
+        metadata=_metadata(job),
+    )
+
+
+def model_object(card: ModelCard, points_per_second: int) -> ModelObject:
+    """The wire form of a model card."""
+    return ModelObject(
+        id=card.id,
+        title=card.title,
+        licence=card.licence,
+        kinds=card.kinds,
+        sizes=card.sizes,
+        seconds=card.seconds,
+        fps=card.fps,
+        num_frames=str(card.num_frames),
+        num_inference_steps=card.num_inference_steps.model_dump(),
+        guidance_scale=card.guidance_scale.model_dump(),
+        max_prompt_chars=card.max_prompt_chars,
+        points_per_second=points_per_second,
+    )
+
+
+def poll_after_ms(video: VideoObject) -> int:
+    """How long a polite client waits before it asks again; longer the further back in line."""
+    places = video.queue_position or 0
+    return min(_FASTEST_POLL_MS * (1 + places), _SLOWEST_POLL_MS)
+
+
+def _percent(state: JobState, progress: Progress | None) -> int:
+    if state is JobState.SUCCEEDED:
+        return 100
+    if state is not JobState.RUNNING or progress is None:
+        return 0
+    start, end = STAGE_START[progress.stage], _STAGE_END[progress.stage]
+    return start + (end - start) * progress.done // max(progress.total, 1)
+
+
+def _error(job: Job) -> VideoError | None:
+    if job.error_code is None or not job.state.is_terminal:
+        return None
+    return VideoError(
+        code=job.error_code, message=job.error_message or "", refunded=job.points_charged == 0
+    )
+
+
+def _metadata(job: Job) -> VideoMetadata:
+    spec, made = job.spec, job.rendered
+    measured: dict[str, Any] = {
+        "state": job.state,
+        "attempt": job.attempt,
+        "width": made.width if made else spec.width,
+        "height": made.height if made else spec.height,
+        "num_frames": made.num_frames if made else spec.num_frames,
+        "fps": made.fps if made else spec.fps,
+        "duration_s": made.duration_s if made else spec.num_frames / spec.fps,
+        "num_inference_steps": spec.num_inference_steps,
+        "guidance_scale": spec.guidance_scale,
+        "seed": spec.seed,
+        "render_s": made.render_s if made else None,
+    }
+    return VideoMetadata(**{**job.client_metadata, **measured})

@@ -1,0 +1,1 @@
+"""The workers' side of the gateway; the messages are in `gateway.protocol`."""

@@ -1,0 +1,56 @@
+"""The HTTP application, put together from its parts. Nothing happens at import."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from gateway.api import files, health
+from gateway.api.errors import ErrorEnvelope, install_error_handlers
+from gateway.api.middleware import BodyLimitEnvelope, RequestContext
+from gateway.api.v1 import content, models, videos
+from gateway.api.worker import routes as worker
+from gateway.api.worker.uploads import uploads_router
+from gateway.housekeeping import Housekeeper
+from gateway.services import Services, close_services
+
+_REFUSALS = (400, 401, 402, 403, 404, 413, 422, 429, 503)
+
+
+def create_app(services: Services) -> FastAPI:
+    """The gateway over `services`, which it closes when it shuts down."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        housekeeper = Housekeeper(services)
+        housekeeper.start()
+        yield
+        await run_in_threadpool(housekeeper.stop)
+        close_services(services)
+
+    limits = services.settings.limits
+    app = FastAPI(
+        title="Reelgate",
+        version="0.1.0",
+        lifespan=lifespan,
+        # The pages these would serve load scripts from other hosts; /openapi.json is enough.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimitEnvelope)
+    app.add_middleware(RequestContext, metrics=services.metrics)
+    install_error_handlers(app)
+    refusals: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorEnvelope} for status in _REFUSALS
+    }
+    for public in (videos.router, content.router, models.router):
+        app.include_router(public, responses=refusals, max_body_size=limits.max_body_bytes)
+    app.include_router(worker.router, max_body_size=limits.max_body_bytes)
+    app.include_router(uploads_router(limits))
+    app.include_router(files.router)
+    app.include_router(health.router)
+    return app

@@ -1,0 +1,234 @@
+"""Every table, as SQLAlchemy Core. Rows are plain; rules live in the services.
+
+A job's hold and the lots it draws on are checked twice: by the services, and by the constraints
+here, so that a bug or a race ends in an error and never in a wrong balance.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from typing_extensions import override
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant. SQLite keeps no zone, so it is stored as UTC there and read back aware."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the database")
+        return value.astimezone(UTC)
+
+    @override
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        instant: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return instant.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only in a column it calls INTEGER.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+Id = String(40)
+Points = BigInteger
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("plan", String(32), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("suspended_at", UtcDateTime),
+    # The last calendar day with a daily grant: a clock that steps back grants nothing twice.
+    Column("last_daily_on", Date),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("account.id"), nullable=False, index=True),
+    Column("secret_sha256", String(64), nullable=False, unique=True),
+    Column("hint", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("account_id", Id, ForeignKey("account.id"), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("pool", String(32), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("client_metadata", JSON, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker", String(128)),
+    Column("lease_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Column("error_code", String(32)),
+    Column("error_message", Text),
+    Column("rendered", JSON),
+    CheckConstraint(
+        "state IN ('queued', 'running', 'succeeded', 'failed', 'canceled')", name="state"
+    ),
+    CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
+    Index("ix_job_claim", "pool", "state", "id"),
+    Index("ix_job_lease", "state", "lease_until"),
+    Index("ix_job_account", "account_id", "id"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("job_id", Id, ForeignKey("job.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("worker", String(128), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("outcome", String(10)),
+    Column("error_code", String(32)),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("job_id", Id, ForeignKey("job.id"), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("key", String(200), nullable=False, unique=True),
+    Column("content_type", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("account_id", Id, ForeignKey("account.id"), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("job_id", Id, ForeignKey("job.id"), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+# Points granted together, with one expiry. The four amounts are a checked cache of the entries.
+lot = Table(
+    "lot",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("account_id", Id, ForeignKey("account.id"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("grant_key", String(120), nullable=False, unique=True),
+    Column("priority", Integer, nullable=False),
+    Column("granted", Points, nullable=False),
+    Column("available", Points, nullable=False),
+    Column("held", Points, nullable=False),
+    Column("spent", Points, nullable=False),
+    Column("expired", Points, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    CheckConstraint(
+        "available >= 0 AND held >= 0 AND spent >= 0 AND expired >= 0", name="not_negative"
+    ),
+    CheckConstraint("granted = available + held + spent + expired", name="adds_up"),
+    Index("ix_lot_draw", "account_id", "priority", "expires_at", "id"),
+)
+
+# One per job: what was set aside, and what became of it.
+hold = Table(
+    "hold",
+    metadata,
+    Column("job_id", Id, ForeignKey("job.id"), primary_key=True),
+    Column("account_id", Id, ForeignKey("account.id"), nullable=False),
+    Column("points", Points, nullable=False),
+    Column("charged", Points),
+    Column("price_version", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime),
+    CheckConstraint("points >= 0 AND charged >= 0 AND charged <= points", name="charge"),
+    CheckConstraint("(charged IS NULL) = (closed_at IS NULL)", name="closed"),
+)
+
+ledger_tx = Table(
+    "ledger_tx",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("key", String(160), nullable=False, unique=True),
+    Column("account_id", Id, ForeignKey("account.id"), nullable=False, index=True),
+    Column("job_id", Id, ForeignKey("job.id")),
+    Column("at", UtcDateTime, nullable=False),
+    CheckConstraint("kind IN ('grant', 'hold', 'settle', 'refund', 'expire')", name="kind"),
+    # However many workers, sweeps and clients race: one hold and one end of it per job.
+    Index(
+        "uq_ledger_tx_one_hold",
+        "job_id",
+        unique=True,
+        sqlite_where=text("kind = 'hold'"),
+        postgresql_where=text("kind = 'hold'"),
+    ),
+    Index(
+        "uq_ledger_tx_one_end",
+        "job_id",
+        unique=True,
+        sqlite_where=text("kind IN ('settle', 'refund')"),
+        postgresql_where=text("kind IN ('settle', 'refund')"),
+    ),
+)
+
+# Append-only double entries: within one transaction the amounts sum to zero.
+ledger_entry = Table(
+    "ledger_entry",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("tx_id", RowId, ForeignKey("ledger_tx.id"), nullable=False),
+    Column("lot_id", RowId, ForeignKey("lot.id"), nullable=False, index=True),
+    Column("book", String(9), nullable=False),
+    Column("amount", Points, nullable=False),
+    UniqueConstraint("tx_id", "lot_id", "book"),
+    CheckConstraint("book IN ('issued', 'available', 'held', 'spent', 'expired')", name="book"),
+)

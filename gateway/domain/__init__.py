@@ -1,0 +1,1 @@
+"""Pure rules: jobs, points, plans, prices, errors. No SQL, no HTTP, no Redis."""

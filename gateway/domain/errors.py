@@ -1,0 +1,163 @@
+"""Everything the gateway refuses on purpose. HTTP statuses live in `gateway.api.errors`.
+
+GatewayError
++- InvalidRequest            a parameter is wrong: names it, its limit and the value seen
+|  +- UnknownParameter       no such parameter
+|  +- ModelNotFound          no such model
+|  +- InvalidImage           a given picture cannot be used
+|  +- UnsupportedByModel     no served model can do this
++- AuthenticationFailed      no key, or one that does not exist, expired or was revoked
++- AccountSuspended
++- NotFound                  no such thing, or somebody else's
+|  +- ContentNotReady        the video is not finished, or has no such file
++- InsufficientPoints
++- TooManyJobs               the plan's jobs are all waiting or running
++- IdempotencyMismatch       a used key with another request
++- StaleAttempt              a worker speaks of an attempt that is no longer its own
++- Unavailable               a part we need is away; nothing happened
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+from typing_extensions import override
+
+
+class GatewayError(Exception):
+    """Base of all; `code` is stable and public, `message` is safe to show.
+
+    Attributes:
+        param: the request parameter at fault, if one is.
+    """
+
+    code: ClassVar[str]
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def details(self) -> dict[str, object]:
+        """Further JSON-ready fields of the answer."""
+        return {}
+
+
+class InvalidRequest(GatewayError):
+    """A parameter is wrong. `limit`: what would be right; `value`: what was seen."""
+
+    code = "invalid_parameter"
+
+    def __init__(
+        self, message: str, *, param: str | None, limit: object = None, value: object = None
+    ) -> None:
+        super().__init__(message, param=param)
+        self.limit = limit
+        self.value = value
+
+    @override
+    def details(self) -> dict[str, object]:
+        """The limit and the value seen."""
+        return {"limit": self.limit, "value": self.value}
+
+
+class UnknownParameter(InvalidRequest):
+    """No parameter has this name."""
+
+    code = "unknown_parameter"
+
+
+class ModelNotFound(InvalidRequest):
+    """No model of this id is served."""
+
+    code = "model_not_found"
+
+
+class InvalidImage(InvalidRequest):
+    """A given picture is not one, is broken, or is too large."""
+
+    code = "invalid_image"
+
+
+class UnsupportedByModel(InvalidRequest):
+    """No served model can do this."""
+
+    code = "unsupported_by_model"
+
+
+class AuthenticationFailed(GatewayError):
+    """The request carries no usable key."""
+
+    code = "invalid_api_key"
+
+
+class AccountSuspended(GatewayError):
+    """The account may look, not submit."""
+
+    code = "account_suspended"
+
+
+class NotFound(GatewayError):
+    """It does not exist, or it belongs to somebody else."""
+
+    code = "not_found"
+
+
+class ContentNotReady(NotFound):
+    """The job has no such file, or not yet."""
+
+    code = "content_not_ready"
+
+
+class InsufficientPoints(GatewayError):
+    """The balance does not cover the price. Nothing was held."""
+
+    code = "insufficient_points"
+
+    def __init__(self, *, required: int, available: int, next_grant_at: datetime | None) -> None:
+        super().__init__(f"this video costs {required} points, {available} are available")
+        self.required = required
+        self.available = available
+        self.next_grant_at = next_grant_at
+
+    @override
+    def details(self) -> dict[str, object]:
+        """Points required and available, and when new ones come."""
+        next_grant_at = self.next_grant_at.isoformat() if self.next_grant_at else None
+        return {
+            "required": self.required,
+            "available": self.available,
+            "next_grant_at": next_grant_at,
+        }
+
+
+class TooManyJobs(GatewayError):
+    """The account has as many open jobs as its plan allows."""
+
+    code = "too_many_jobs"
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(f"{limit} jobs are waiting or running; wait for one to finish")
+        self.limit = limit
+
+    @override
+    def details(self) -> dict[str, object]:
+        """The plan's limit."""
+        return {"limit": self.limit}
+
+
+class IdempotencyMismatch(GatewayError):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_mismatch"
+
+
+class StaleAttempt(GatewayError):
+    """The attempt has ended or was given to another worker; the sender drops the job."""
+
+    code = "stale_attempt"
+
+
+class Unavailable(GatewayError):
+    """A part the gateway needs is away; nothing happened, the same request may be sent again."""
+
+    code = "unavailable"

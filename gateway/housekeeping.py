@@ -1,0 +1,153 @@
+"""What a gateway does on its own: ring lost deliveries, take jobs from lost workers, drop files.
+
+Every sweep is a compare-and-set or safe to repeat, so any number of gateways may run them side by
+side, and a kill in the middle of one leaves work for the next.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select
+
+from gateway.db.tables import artifact, job
+from gateway.domain.jobs import JobState
+from gateway.jobs.files import ROOT, attempt_folder, job_folder
+from gateway.jobs.idempotency import forget_expired
+from gateway.jobs.lifecycle import list_expired_leases, reap
+from gateway.jobs.repository import count_jobs, list_waiting
+from gateway.services import Services
+
+CLEAN_EVERY_S = 60.0
+_BATCH = 500
+# A folder without a job may belong to a submit that has not committed yet.
+_ORPHAN_AGE = timedelta(hours=1)
+
+log = structlog.get_logger()
+
+
+def ring_lost_deliveries(services: Services) -> int:
+    """Make sure that as many deliveries wait as jobs do; how many were rung."""
+    with services.database.read() as connection:
+        waiting = {
+            pool: number
+            for (pool, state), number in count_jobs(connection).items()
+            if state is JobState.QUEUED
+        }
+    rung = 0
+    for pool, number in waiting.items():
+        deliveries = services.queue.num_deliveries(pool)
+        if deliveries is None or deliveries >= number:
+            continue
+        with services.database.read() as connection:
+            refs = list_waiting(connection, pool, limit=number)
+        rung += services.queue.ring_missing(pool, refs)
+    return rung
+
+
+def reap_lost_jobs(services: Services) -> int:
+    """Requeue or fail the jobs of workers that went silent; how many were moved."""
+    now = services.clock.now()
+    with services.database.read() as connection:
+        expired = list_expired_leases(connection, now=now, limit=_BATCH)
+    num_moved = 0
+    for job_id in expired:
+        with services.database.write() as connection:
+            moved = reap(connection, job_id, max_attempts=services.settings.max_attempts, now=now)
+        if moved is None:
+            continue
+        num_moved += 1
+        services.store.delete_prefix(attempt_folder(job_id, moved.attempt))
+        if moved.state is JobState.FAILED:
+            services.store.delete_prefix(job_folder(job_id))
+            services.metrics.jobs_finished.labels(moved.model, moved.state).inc()
+        log.warning("job_reaped", job_id=job_id, attempt=moved.attempt, state=moved.state)
+    return num_moved
+
+
+def clean(services: Services) -> None:
+    """Drop what is kept no longer: expired videos, files without a job, old request keys."""
+    now = services.clock.now()
+    with services.database.write() as connection:
+        forget_expired(connection, now=now)
+    _expire_videos(services, now)
+    _drop_orphans(services, now)
+
+
+def _expire_videos(services: Services, now: datetime) -> None:
+    with services.database.write() as connection:
+        expired = list(
+            connection.execute(
+                select(job.c.id)
+                .where(job.c.expires_at <= now, job.c.id.in_(select(artifact.c.job_id)))
+                .limit(_BATCH)
+            ).scalars()
+        )
+        connection.execute(delete(artifact).where(artifact.c.job_id.in_(expired)))
+    for job_id in expired:
+        services.store.delete_prefix(job_folder(job_id))
+        log.info("video_expired", job_id=job_id)
+
+
+def _drop_orphans(services: Services, now: datetime) -> None:
+    """Remove folders of jobs that do not exist or have no files left: a crash left them."""
+    for job_id in services.store.list_folders(ROOT):
+        with services.database.read() as connection:
+            row = connection.execute(select(job.c.state).where(job.c.id == job_id)).one_or_none()
+            has_files = connection.execute(
+                select(artifact.c.role).where(artifact.c.job_id == job_id).limit(1)
+            ).first()
+        if row is None:
+            is_orphan = services.store.age_of(job_folder(job_id), now) > _ORPHAN_AGE
+        else:
+            is_orphan = JobState(row.state).is_terminal and has_files is None
+        if is_orphan:
+            services.store.delete_prefix(job_folder(job_id))
+            log.info("orphan_files_dropped", job_id=job_id)
+
+
+class Housekeeper:
+    """Runs the sweeps in a thread of its own until it is stopped."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+
+    def start(self) -> None:
+        """Begin. Leases are not judged for the first `lease_s` seconds.
+
+        While no gateway was there nobody could renew them, and a render that finished meanwhile
+        must get its chance to be reported.
+        """
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the sweep that is running."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        settings = self._services.settings
+        schedule: list[tuple[float, float, Callable[[Services], object]]] = [
+            (0.0, settings.deliver_every_s, ring_lost_deliveries),
+            (settings.lease_s, settings.reap_every_s, reap_lost_jobs),
+            (CLEAN_EVERY_S, CLEAN_EVERY_S, clean),
+        ]
+        tick = min(1.0, *(every for _, every, _ in schedule)) / 2
+        elapsed = 0.0
+        due = [first for first, _, _ in schedule]
+        while not self._stop.wait(tick):
+            elapsed += tick
+            for number, (_, every, sweep) in enumerate(schedule):
+                if elapsed >= due[number]:
+                    due[number] = elapsed + every
+                    self._sweep(sweep)
+
+    def _sweep(self, sweep: Callable[[Services], object]) -> None:
+        try:
+            sweep(self._services)
+        except Exception:
+            # A database that is away comes back; the thread must be there when it does.
+            log.exception("sweep_failed", sweep=getattr(sweep, "__name__", "?"))

@@ -1,0 +1,31 @@
+"""Where the files of a job lie in the store. One folder a job, one below it an attempt."""
+
+from gateway.protocol import ArtifactRole, InputRole
+
+ROOT = "jobs"
+INPUT_NAMES = {InputRole.IMAGE: "image.png"}
+ARTIFACT_NAMES = {
+    ArtifactRole.VIDEO: "video.mp4",
+    ArtifactRole.THUMBNAIL: "thumbnail.jpg",
+    ArtifactRole.SPRITESHEET: "spritesheet.jpg",
+}
+
+
+def job_folder(job_id: str) -> str:
+    """Everything of a job."""
+    return f"{ROOT}/{job_id}"
+
+
+def input_key(job_id: str, role: InputRole) -> str:
+    """A file given with the request."""
+    return f"{job_folder(job_id)}/inputs/{INPUT_NAMES[role]}"
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """Everything one attempt made."""
+    return f"{job_folder(job_id)}/{attempt}"
+
+
+def artifact_key(job_id: str, attempt: int, role: ArtifactRole) -> str:
+    """A file one attempt made."""
+    return f"{attempt_folder(job_id, attempt)}/{ARTIFACT_NAMES[role]}"

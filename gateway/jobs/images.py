@@ -1,0 +1,90 @@
+"""Given pictures: sniffed, bounded, decoded whole, and written anew as PNG.
+
+What is stored is our own file, so nothing hidden in the client's reaches a renderer, and a
+broken picture is refused before any point is held.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gateway.domain.errors import InvalidImage
+from gateway.settings import Limits
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+MIN_SIDE = 16
+CONTENT_TYPE = "image/png"
+
+
+@dataclass(frozen=True)
+class NormalisedImage:
+    """An RGB picture, upright, as a PNG file in memory."""
+
+    png: bytes
+    sha256: str
+    width: int
+    height: int
+
+
+def normalise_image(data: bytes, limits: Limits, *, param: str) -> NormalisedImage:
+    """Decode `data` and write it as PNG, no side longer than `limits.max_image_side`.
+
+    Raises:
+        InvalidImage: it is too heavy, too large, too small, broken, or no JPEG, PNG or WebP.
+    """
+    if len(data) > limits.max_image_bytes:
+        raise InvalidImage(
+            f"{param} has {len(data)} bytes, {limits.max_image_bytes} are allowed",
+            param=param,
+            limit=limits.max_image_bytes,
+            value=len(data),
+        )
+    # The header tells the size before a pixel is decoded, and we bound it ourselves, below.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image.width, image.height, limits, param)
+            image.load()
+            upright = _on_white(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        raise InvalidImage(
+            f"{param} is not a picture we can read", param=param, limit=list(FORMATS), value=None
+        ) from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise InvalidImage(
+            f"{param} is broken: {error}", param=param, limit="a whole file", value=len(data)
+        ) from None
+    upright.thumbnail((limits.max_image_side, limits.max_image_side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    upright.save(file, "PNG")
+    png = file.getvalue()
+    return NormalisedImage(png, hashlib.sha256(png).hexdigest(), upright.width, upright.height)
+
+
+def _check_size(width: int, height: int, limits: Limits, param: str) -> None:
+    if width * height > limits.max_image_pixels:
+        raise InvalidImage(
+            f"{param} has {width} x {height} pixels, {limits.max_image_pixels} are allowed in all",
+            param=param,
+            limit=limits.max_image_pixels,
+            value=width * height,
+        )
+    if min(width, height) < MIN_SIDE:
+        raise InvalidImage(
+            f"{param} has {width} x {height} pixels, each side needs {MIN_SIDE}",
+            param=param,
+            limit=MIN_SIDE,
+            value=min(width, height),
+        )
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB; what is transparent lies on white, as a page would show it."""
+    if image.mode == "RGB":
+        return image.copy()
+    rgba = image.convert("RGBA")
+    page = Image.new("RGBA", rgba.size, "white")
+    page.alpha_composite(rgba)
+    return page.convert("RGB")

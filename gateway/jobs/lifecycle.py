@@ -1,0 +1,323 @@
+"""Every move of a job between its states, each with what it does to the hold.
+
+One transaction a move: lock the account, compare-and-set the job, end the hold if the state is
+final. Zero rows means that somebody else moved first. Nothing else writes `job.state`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from gateway.db.tables import artifact, attempt, job
+from gateway.domain.errors import NotFound, StaleAttempt
+from gateway.domain.jobs import OPEN_STATES, AttemptOutcome, JobState
+from gateway.jobs.files import artifact_key
+from gateway.jobs.repository import is_live
+from gateway.points.ledger import lock_account
+from gateway.points.service import refund, settle
+from gateway.protocol import AttemptRef, CompleteRequest, FailRequest, FailureCode, InputRole
+
+LOST_MESSAGE = "the worker that rendered this was lost"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a job became. `attempt`: the execution that ended, 0 if none ran."""
+
+    job_id: str
+    state: JobState
+    attempt: int
+    pool: str
+    model: str
+
+
+def claim(
+    connection: Connection, pool: str, worker: str, *, limit: int, lease_s: float, now: datetime
+) -> list[str]:
+    """Give up to `limit` waiting jobs of `pool` to `worker`; their ids, the longest waiting first.
+
+    Two workers never get the same job: rows another claim looks at are passed over.
+    """
+    waiting = connection.execute(
+        select(job.c.id, job.c.attempt)
+        .where(job.c.pool == pool, job.c.state == JobState.QUEUED)
+        .order_by(job.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in waiting:
+        connection.execute(
+            update(job)
+            .where(job.c.id == row.id)
+            .values(
+                state=JobState.RUNNING,
+                attempt=row.attempt + 1,
+                worker=worker,
+                lease_until=now + timedelta(seconds=lease_s),
+                started_at=now,
+            )
+        )
+        connection.execute(
+            insert(attempt).values(
+                job_id=row.id, attempt=row.attempt + 1, worker=worker, started_at=now
+            )
+        )
+    return [row.id for row in waiting]
+
+
+def renew_leases(
+    connection: Connection, held: list[AttemptRef], *, lease_s: float, now: datetime
+) -> list[str]:
+    """Renew the leases of what a worker holds; the ids of jobs that are no longer its own."""
+    dropped = []
+    for ref in held:
+        renewed = connection.execute(
+            update(job)
+            .where(_is_running(ref.job_id, ref.attempt))
+            .values(lease_until=now + timedelta(seconds=lease_s))
+        )
+        if renewed.rowcount == 0:
+            dropped.append(ref.job_id)
+    return dropped
+
+
+def complete(
+    connection: Connection,
+    job_id: str,
+    request: CompleteRequest,
+    *,
+    keep_for: timedelta,
+    now: datetime,
+) -> Moved | None:
+    """The attempt succeeded: its files are the job's and the hold is spent.
+
+    A lease that ran out does not void a finished render as long as nobody claimed the job since.
+    None: this very call was made before and its answer got lost.
+
+    Raises:
+        StaleAttempt: the job has ended or runs elsewhere.
+    """
+    row = _lock_job(connection, job_id)
+    if row.state == JobState.SUCCEEDED and row.attempt == request.attempt:
+        return None
+    _compare_and_set(
+        connection,
+        and_(
+            job.c.id == job_id,
+            job.c.attempt == request.attempt,
+            job.c.state.in_(sorted(OPEN_STATES)),
+        ),
+        state=JobState.SUCCEEDED,
+        lease_until=None,
+        finished_at=now,
+        expires_at=now + keep_for,
+        rendered=request.rendered.model_dump(mode="json"),
+    )
+    connection.execute(
+        insert(artifact),
+        [
+            {
+                "job_id": job_id,
+                "role": file.role,
+                "key": artifact_key(job_id, request.attempt, file.role),
+                "content_type": file.content_type,
+                "size_bytes": file.size_bytes,
+                "sha256": file.sha256,
+                "created_at": now,
+            }
+            for file in request.artifacts
+        ],
+    )
+    settle(connection, row.account_id, job_id, now=now)
+    _close_attempt(connection, job_id, request.attempt, AttemptOutcome.SUCCEEDED, now=now)
+    return Moved(job_id, JobState.SUCCEEDED, request.attempt, row.pool, row.model)
+
+
+def fail(
+    connection: Connection,
+    job_id: str,
+    request: FailRequest,
+    *,
+    max_attempts: int,
+    now: datetime,
+) -> Moved:
+    """The attempt failed: the job waits again, or fails for good and is refunded.
+
+    Raises:
+        StaleAttempt: the job has ended or runs elsewhere.
+    """
+    row = _lock_job(connection, job_id)
+    condition = _is_running(job_id, request.attempt)
+    _close_attempt(
+        connection, job_id, request.attempt, AttemptOutcome.FAILED, request.code, now=now
+    )
+    if request.retryable and request.attempt < max_attempts:
+        return _requeue(connection, row, condition)
+    return _fail_for_good(
+        connection, row, condition, code=request.code, message=request.message, now=now
+    )
+
+
+def reap(connection: Connection, job_id: str, *, max_attempts: int, now: datetime) -> Moved | None:
+    """Take a job whose lease ran out from its worker; None if it was renewed meanwhile."""
+    row = _lock_job(connection, job_id)
+    condition = and_(job.c.id == job_id, job.c.state == JobState.RUNNING, job.c.lease_until <= now)
+    try:
+        if row.attempt < max_attempts:
+            moved = _requeue(connection, row, condition)
+        else:
+            moved = _fail_for_good(
+                connection,
+                row,
+                condition,
+                code=FailureCode.WORKER_LOST,
+                message=LOST_MESSAGE,
+                now=now,
+            )
+    except StaleAttempt:
+        return None
+    _close_attempt(
+        connection, job_id, row.attempt, AttemptOutcome.LOST, FailureCode.WORKER_LOST, now=now
+    )
+    return moved
+
+
+def list_expired_leases(connection: Connection, *, now: datetime, limit: int) -> list[str]:
+    """Running jobs whose worker has been silent for too long."""
+    query = (
+        select(job.c.id)
+        .where(job.c.state == JobState.RUNNING, job.c.lease_until <= now)
+        .order_by(job.c.lease_until)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def cancel(connection: Connection, account_id: str, job_id: str, *, now: datetime) -> Moved | None:
+    """End an open job at its owner's wish and refund it; None if it has ended already.
+
+    A worker that runs it learns so within a step; whatever it still sends is stale.
+
+    Raises:
+        NotFound: the account has no such job.
+    """
+    row = _lock_own_job(connection, account_id, job_id)
+    if JobState(row.state).is_terminal:
+        return None
+    _compare_and_set(
+        connection,
+        and_(job.c.id == job_id, job.c.state == row.state, job.c.attempt == row.attempt),
+        state=JobState.CANCELED,
+        lease_until=None,
+        finished_at=now,
+        error_code=FailureCode.CANCELED,
+        error_message="canceled by its owner",
+    )
+    refund(connection, row.account_id, job_id, now=now)
+    _close_attempt(
+        connection, job_id, row.attempt, AttemptOutcome.CANCELED, FailureCode.CANCELED, now=now
+    )
+    _drop_inputs(connection, job_id)
+    return Moved(job_id, JobState.CANCELED, row.attempt, row.pool, row.model)
+
+
+def forget(connection: Connection, account_id: str, job_id: str, *, now: datetime) -> Moved | None:
+    """Cancel the job if it is open, then remove it from its owner's sight; what cancel answered.
+
+    The row stays for the ledger, without what the client wrote.
+
+    Raises:
+        NotFound: the account has no such job.
+    """
+    moved = cancel(connection, account_id, job_id, now=now)
+    connection.execute(delete(artifact).where(artifact.c.job_id == job_id))
+    spec = connection.execute(select(job.c.spec).where(job.c.id == job_id)).scalar_one()
+    blank = {**spec, "prompt": "", "negative_prompt": ""}
+    connection.execute(
+        update(job).where(job.c.id == job_id).values(deleted_at=now, spec=blank, client_metadata={})
+    )
+    return moved
+
+
+def _requeue(connection: Connection, row: Any, condition: ColumnElement[bool]) -> Moved:  # noqa: ANN401 -- a row of `job`
+    _compare_and_set(connection, condition, state=JobState.QUEUED, lease_until=None, worker=None)
+    return Moved(row.id, JobState.QUEUED, row.attempt, row.pool, row.model)
+
+
+def _fail_for_good(
+    connection: Connection,
+    row: Any,  # noqa: ANN401 -- a row of `job`
+    condition: ColumnElement[bool],
+    *,
+    code: FailureCode,
+    message: str,
+    now: datetime,
+) -> Moved:
+    _compare_and_set(
+        connection,
+        condition,
+        state=JobState.FAILED,
+        lease_until=None,
+        finished_at=now,
+        error_code=code,
+        error_message=message,
+    )
+    refund(connection, row.account_id, row.id, now=now)
+    _drop_inputs(connection, row.id)
+    return Moved(row.id, JobState.FAILED, row.attempt, row.pool, row.model)
+
+
+def _lock_job(connection: Connection, job_id: str) -> Any:  # noqa: ANN401 -- a row of `job`
+    """The job as it is under its account's lock, which every move of its jobs takes first."""
+    account_id = connection.execute(select(job.c.account_id).where(is_live(job_id))).scalar()
+    if account_id is None:
+        raise StaleAttempt(f"no job {job_id}")
+    lock_account(connection, account_id)
+    return connection.execute(select(job).where(job.c.id == job_id)).one()
+
+
+def _lock_own_job(connection: Connection, account_id: str, job_id: str) -> Any:  # noqa: ANN401 -- a row of `job`
+    lock_account(connection, account_id)
+    row = connection.execute(
+        select(job).where(is_live(job_id), job.c.account_id == account_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"no video {job_id}", param="video_id")
+    return row
+
+
+def _is_running(job_id: str, number: int) -> ColumnElement[bool]:
+    return and_(job.c.id == job_id, job.c.attempt == number, job.c.state == JobState.RUNNING)
+
+
+def _compare_and_set(
+    connection: Connection, condition: ColumnElement[bool], **values: object
+) -> None:
+    if connection.execute(update(job).where(condition).values(**values)).rowcount != 1:
+        raise StaleAttempt("the job has ended or is with another worker")
+
+
+def _close_attempt(
+    connection: Connection,
+    job_id: str,
+    number: int,
+    outcome: AttemptOutcome,
+    code: FailureCode | None = None,
+    *,
+    now: datetime,
+) -> None:
+    connection.execute(
+        update(attempt)
+        .where(
+            attempt.c.job_id == job_id, attempt.c.attempt == number, attempt.c.ended_at.is_(None)
+        )
+        .values(ended_at=now, outcome=outcome, error_code=code)
+    )
+
+
+def _drop_inputs(connection: Connection, job_id: str) -> None:
+    connection.execute(
+        delete(artifact).where(artifact.c.job_id == job_id, artifact.c.role == InputRole.IMAGE)
+    )

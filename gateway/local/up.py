@@ -1,0 +1,43 @@
+"""`reelgate up`: the whole system on this machine until somebody stops it."""
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.local.demo import MODEL, SECONDS, SIZE, TEXT_PROMPT
+from gateway.local.probe import LOOPBACK, is_free
+from gateway.local.processes import LocalError, Restarter
+from gateway.local.stack import LocalStack
+
+LOOK_EVERY_S = 0.5
+
+
+def run_up(data_dir: Path, port: int, say: Callable[[str], None]) -> None:
+    """Start everything with its data in `data_dir`, and restart what dies, until interrupted.
+
+    Raises:
+        LocalError: `port` or `data_dir` is taken, or a part did not start.
+        KeyboardInterrupt: the way this ends; everything has been stopped.
+    """
+    if not is_free(port):
+        raise LocalError(f"port {port} on {LOOPBACK} is taken; choose another one with --port")
+    with LocalStack(data_dir, port=port, say=say) as stack:
+        say(_welcome(stack))
+        restarter = Restarter(stack.children, say)
+        while True:
+            restarter.step(time.monotonic())
+            time.sleep(LOOK_EVERY_S)
+
+
+def _welcome(stack: LocalStack) -> str:
+    form = {"model": MODEL, "prompt": TEXT_PROMPT, "seconds": SECONDS, "size": SIZE}
+    fields = " ".join(f"-F {shlex.quote(f'{name}={value}')}" for name, value in form.items())
+    return (
+        f"\nReelgate is ready at {stack.base_url}\n"
+        f"demo key: {stack.api_key}\n"
+        f"logs:     {stack.logs_dir}\n\n"
+        f"Post a job:\n"
+        f"curl {stack.base_url}/v1/videos -H 'Authorization: Bearer {stack.api_key}' {fields}\n\n"
+        "Ctrl-C stops everything.\n"
+    )

@@ -1,0 +1,1 @@
+"""The ledger of points: lots, holds, and append-only double entries."""

@@ -1,0 +1,200 @@
+"""The messages between gateway and workers: JSON over HTTP under `/worker/v1`, worker token only.
+
+Every write carries the job's `attempt` as fencing token; the gateway answers a stale one with
+409 `stale_attempt`, and the worker drops that job. Both sides import this file, nothing else of
+each other.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.spec import Stage, VideoSpec
+
+DELIVERY_FUNCTION = "workers.delivery.deliver"
+"""The one function name a delivery may carry; a worker refuses every other."""
+
+WORKER_API = "/worker/v1"
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputRole(StrEnum):
+    """What a file given with the request is for."""
+
+    IMAGE = "image"
+
+
+class ArtifactRole(StrEnum):
+    """A file that a finished job has; the names of `variant` in the API."""
+
+    VIDEO = "video"
+    THUMBNAIL = "thumbnail"
+    SPRITESHEET = "spritesheet"
+
+
+class FailureCode(StrEnum):
+    """Why an attempt or a job failed; stable, shown to clients."""
+
+    CANCELED = "canceled"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    INPUT_UNREADABLE = "input_unreadable"
+    LABEL_MISSING = "label_missing"
+    MODEL_ERROR = "model_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    WORKER_LOST = "worker_lost"
+
+
+class ClaimRequest(_Message):
+    """A worker with free room asks for the next jobs of its pool.
+
+    Attributes:
+        worker: a name unique among live workers.
+        loaded_model: the model card id now on the device; None before the first load.
+        room: most jobs it takes in one batch.
+    """
+
+    pool: str
+    worker: str
+    loaded_model: str | None = None
+    room: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class InputFile(_Message):
+    """A file to fetch before rendering. `url`: signed, relative to the gateway, short-lived."""
+
+    role: InputRole
+    url: str
+    sha256: str
+    size_bytes: int
+
+
+class LabelFields(_Message):
+    """What the generated-content label of a video says; see `workers.media.label`."""
+
+    producer: str
+    produce_id: str
+
+
+class Assignment(_Message):
+    """One claimed job: render `spec` as attempt `attempt` until `deadline_s` have passed.
+
+    Attributes:
+        lease_s: without a heartbeat for this long the gateway gives the job to someone else.
+        heartbeat_s: how often to send one.
+    """
+
+    job_id: str
+    attempt: int
+    spec: VideoSpec
+    inputs: list[InputFile]
+    label: LabelFields
+    deadline_s: float
+    lease_s: float
+    heartbeat_s: float
+
+
+class ClaimReply(_Message):
+    """The claimed jobs, all of one batch key; empty when nothing waits."""
+
+    jobs: list[Assignment]
+
+
+class AttemptRef(_Message):
+    """A job in one of its attempts."""
+
+    job_id: str
+    attempt: int
+
+
+class HeartbeatRequest(_Message):
+    """Renews the leases of what the worker holds."""
+
+    worker: str
+    held: list[AttemptRef]
+
+
+class HeartbeatReply(_Message):
+    """Jobs to drop at once: canceled, finished elsewhere, or given to another worker."""
+
+    drop: list[str]
+
+
+class Rendered(_Message):
+    """Measured facts of a finished video, read from the file itself, not from the request.
+
+    Attributes:
+        duration_s: of the video track, `num_frames / fps`.
+        label: the generated-content label as read back from the finished file.
+        render_s: seconds from claim to the finished file.
+    """
+
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    duration_s: float
+    label: dict[str, str]
+    render_s: float
+
+
+class UploadedArtifact(_Message):
+    """A file the worker has uploaded for this attempt."""
+
+    role: ArtifactRole
+    content_type: str
+    size_bytes: int
+    sha256: str
+
+
+class CompleteRequest(_Message):
+    """The attempt succeeded and its artifacts are uploaded. Safe to send again."""
+
+    attempt: int
+    rendered: Rendered
+    artifacts: list[UploadedArtifact]
+
+
+class FailRequest(_Message):
+    """The attempt failed.
+
+    Attributes:
+        message: safe to show to the client; no paths, no traceback.
+        retryable: another attempt may succeed; else the job fails now and is refunded.
+    """
+
+    attempt: int
+    code: FailureCode
+    message: Annotated[str, Field(max_length=500)]
+    retryable: bool
+
+
+class Progress(_Message):
+    """The newest position of a running attempt, kept in Redis only.
+
+    Attributes:
+        done: steps of `stage` finished, out of `total`.
+    """
+
+    attempt: int
+    stage: Stage
+    done: int
+    total: int
+
+
+def progress_key(job_id: str) -> str:
+    """Redis stream with a job's progress, capped and expiring."""
+    return f"reelgate:progress:{job_id}"
+
+
+def cancel_key(job_id: str) -> str:
+    """Redis key that exists while a running job is to be dropped; expires by itself."""
+    return f"reelgate:cancel:{job_id}"
+
+
+def queue_name(pool: str) -> str:
+    """The RQ queue with the deliveries of a pool."""
+    return f"reelgate-{pool}"

@@ -1,0 +1,75 @@
+"""The parts of one gateway process, built once by an entry point and handed down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.clock import Clock, SystemClock
+from gateway.db.session import Database
+from gateway.domain.plans import Plans, load_plans
+from gateway.domain.pricing import PriceList, load_prices
+from gateway.queue import DeliveryQueue
+from gateway.settings import Settings
+from gateway.storage.base import ObjectStore
+from gateway.storage.local import LocalStore
+from gateway.telemetry import Metrics
+from models.catalog import Catalog, load_catalog
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What operators write in YAML, apart from the process's own settings."""
+
+    catalog: Catalog
+    plans: Plans
+    prices: PriceList
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route or a sweep needs."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    store: ObjectStore
+    queue: DeliveryQueue
+    configuration: Configuration
+    metrics: Metrics
+
+
+def load_configuration(config_dir: Path) -> Configuration:
+    """Read models, plans and prices.
+
+    Raises:
+        ConfigError: with file, line and key of every mistake.
+    """
+    catalog = load_catalog(config_dir / "models.yaml")
+    return Configuration(
+        catalog=catalog,
+        plans=load_plans(config_dir / "plans.yaml"),
+        prices=load_prices(config_dir / "pricing.yaml", catalog),
+    )
+
+
+def build_services(settings: Settings, clock: Clock | None = None) -> Services:
+    """Open everything `settings` names. Connections are made when first used.
+
+    Raises:
+        ConfigError: as `load_configuration`.
+    """
+    clock = clock or SystemClock()
+    return Services(
+        settings=settings,
+        clock=clock,
+        database=Database(settings.database_url),
+        store=LocalStore(settings.storage_dir, settings.secret.get_secret_value().encode(), clock),
+        queue=DeliveryQueue(settings.redis_url),
+        configuration=load_configuration(settings.config_dir),
+        metrics=Metrics(),
+    )
+
+
+def close_services(services: Services) -> None:
+    """Close every connection."""
+    services.queue.close()
+    services.database.close()

@@ -1,0 +1,1 @@
+"""Files: given pictures and finished videos, behind one small protocol."""

@@ -1,0 +1,1 @@
+"""AI models: their descriptions, the renderer interface, and one adapter per family."""

@@ -1,0 +1,92 @@
+"""What every diffusers renderer needs: the first frame, progress, errors of memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from models.catalog import SpecError
+from models.pipeline import OutOfMemory, StepCallback
+from models.spec import Stage
+
+IMAGE_PARAM = "input_reference"
+"""The request field with the first frame, as clients know it."""
+
+
+def fit_image(image: Image.Image, width: int, height: int) -> Image.Image:
+    """`image` upright, in RGB, scaled to cover `width` x `height` pixels and cropped to the centre.
+
+    See-through parts become white.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return ImageOps.fit(upright.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+
+
+def load_first_frame(path: Path | None, width: int, height: int) -> torch.Tensor:
+    """The image at `path` fitted to the video: float32 [3, height, width] in [0, 1].
+
+    Raises:
+        SpecError: there is none, or it cannot be read as an image.
+    """
+    if path is None:
+        message = f"image_to_video needs a first frame in {IMAGE_PARAM}"
+        raise SpecError(IMAGE_PARAM, message, limit="1 image", value=None)
+    try:
+        with Image.open(path) as image:
+            fitted = fit_image(image, width, height)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        message = f"{IMAGE_PARAM} is not a readable image"
+        raise SpecError(IMAGE_PARAM, message, limit="a readable image", value=path.name) from None
+    pixels = torch.from_numpy(np.asarray(fitted, dtype=np.float32) / 255.0)
+    return pixels.permute(2, 0, 1).contiguous()
+
+
+class StepBar:
+    """Stands in for the tqdm bar of a diffusers pipeline and reports denoising steps.
+
+    Unlike `callback_on_step_end`, every pipeline of diffusers has a bar. An exception from the
+    callback passes through the pipeline, which ends the batch at this step.
+    """
+
+    def __init__(self, total: int, on_step: StepCallback) -> None:
+        self._total = total
+        self._on_step = on_step
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def update(self, steps: int = 1) -> None:
+        """Count `steps` more denoising steps."""
+        self._done += steps
+        self._on_step(Stage.DENOISING, self._done, self._total)
+
+
+@contextmanager
+def memory_errors_named(work: str) -> Iterator[None]:
+    """Turn an allocation that failed inside the block into `OutOfMemory`; `work` says of what."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise OutOfMemory(f"not enough memory for {work}") from None
+    except RuntimeError as error:
+        # The CPU allocator of torch has no class of its own for this.
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(f"not enough memory for {work}") from None

@@ -1,0 +1,110 @@
+"""Muon for the hidden matrices, AdamW for the rest, behind one `step`.
+
+Muon (Keller Jordan, 2024, https://kellerjordan.github.io/posts/muon/) replaces the update of a
+matrix by the nearest orthogonal one. Here it needs less than half the steps that AdamW alone does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from torch.nn import Parameter
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration, tuned by Muon's author for five rounds."""
+
+MOMENTUM = 0.95
+WEIGHT_DECAY = 0.01
+
+
+def orthogonalize(matrix: Tensor, num_rounds: int = 5) -> Tensor:
+    """Moves all singular values of a matrix near 1.
+
+    Args:
+        matrix: `[rows, columns]`, any float dtype.
+        num_rounds: Rounds of the Newton-Schulz iteration.
+
+    Returns:
+        bfloat16 of the same shape; singular values lie roughly in 0.7..1.2.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x: Tensor = matrix.bfloat16()
+    is_tall = x.shape[0] > x.shape[1]
+    if is_tall:
+        x = x.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(num_rounds):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if is_tall else x
+
+
+class MuonAdamW:
+    """Muon with Nesterov momentum on some parameters and AdamW on the others.
+
+    Args:
+        matrices: Parameters with two or more dimensions; all but the first are flattened.
+        others: Everything else: biases, norms, embeddings, first and last layers.
+        matrix_rate: Peak learning rate of the matrices, in Moonlight's scaling (arXiv:2502.16982).
+        other_rate: Peak learning rate of the others.
+        betas: AdamW's decay rates.
+    """
+
+    def __init__(
+        self,
+        matrices: Sequence[Parameter],
+        others: Sequence[Parameter],
+        matrix_rate: float,
+        other_rate: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+    ) -> None:
+        self.matrices = list(matrices)
+        self.matrix_rate = matrix_rate
+        self.other_rate = other_rate
+        self.momenta = [torch.zeros_like(each) for each in self.matrices]
+        self.adamw = torch.optim.AdamW(
+            list(others), lr=other_rate, betas=betas, weight_decay=WEIGHT_DECAY
+        )
+
+    def zero_grad(self) -> None:
+        """Forgets all gradients."""
+        for each in self.matrices:
+            each.grad = None
+        self.adamw.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """Moves all parameters that have a gradient.
+
+        Args:
+            factor: Share of the peak learning rates to use, 0..1.
+        """
+        for group in self.adamw.param_groups:
+            group["lr"] = self.other_rate * factor
+        self.adamw.step()
+        rate = self.matrix_rate * factor
+        for parameter, momentum in zip(self.matrices, self.momenta, strict=True):
+            if parameter.grad is None:
+                continue
+            momentum.lerp_(parameter.grad, 1 - MOMENTUM)
+            ahead = parameter.grad.lerp(momentum, MOMENTUM).flatten(1)
+            update = orthogonalize(ahead).float().view_as(parameter)
+            # An orthogonal update's entries shrink with the matrix; this undoes it.
+            scale = 0.2 * max(ahead.shape) ** 0.5
+            parameter.mul_(1 - rate * WEIGHT_DECAY).add_(update, alpha=-rate * scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns momenta and AdamW's state, for `load_state_dict`."""
+        return {"momenta": self.momenta, "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over a state that `state_dict` returned."""
+        for momentum, saved in zip(self.momenta, state["momenta"], strict=True):
+            momentum.copy_(saved)
+        self.adamw.load_state_dict(state["adamw"])

@@ -1,0 +1,180 @@
+"""Trains the autoencoder, then its decoder alone on noisy latents.
+
+Most steps see 32x32 windows of a few frames round the object: the network is convolutional and
+causal in time, so what it learns there carries over to whole clips at a quarter of the cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.tiny.data import SIZE, happens, list_held_out
+from models.tiny.optimizer import MuonAdamW
+from models.tiny.render import render
+from models.tiny.scenes import draw_autoencoder_scene, draw_scene, draw_window
+from models.tiny.training import Budget, Draws, Run, train
+from models.tiny.untyped import Vae, unpatchify
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+    from torch import Tensor
+
+KL_WEIGHT = 1e-4
+FOREGROUND_WEIGHT = 3.0
+EDGE_WEIGHT = 2.0
+LATENT_NOISE = 0.12
+"""Noise on the latents while the decoder trains alone; their own deviation is about 2."""
+
+FOREGROUND_DIFFERENCE = 0.08
+"""Difference (of 2) to a clip's median colour from which a pixel is foreground."""
+
+NUM_KERNEL_AXES, MIN_HIDDEN = 4, 2000
+"""Axes and values from which a parameter is a convolution worth orthogonalising."""
+
+EDGES_FROM = 0.5
+"""Share of the run after which edges count; before that they only slow the colours down."""
+
+WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
+"""Until which share of the run which share of batches are whole clips, not windows."""
+
+CROP = 32
+"""Side of a window in pixels."""
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """Peak learning rates and batch sizes, as {number of frames: clips}."""
+
+    seed: int = 0
+    matrix_rate: float = 3e-3
+    other_rate: float = 1e-3
+    average_decay: float = 0.998
+    window_batches: tuple[tuple[int, int], ...] = ((5, 32), (9, 20), (17, 10))
+    clip_batches: tuple[tuple[int, int], ...] = ((5, 12), (9, 8), (17, 4))
+    is_decoder_only: bool = False
+
+
+def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> None:
+    """Trains an autoencoder in place and leaves the averaged weights in it.
+
+    Args:
+        vae: The autoencoder, float32 on the CPU.
+        state: File to resume from and save to; the weights go to the folder `vae` beside it.
+        budget: How long to train.
+        settings: Seed, rates and batches. With `is_decoder_only` the encoder stays as it is, so
+            latents that were made with it stay valid.
+    """
+    if settings.is_decoder_only:
+        vae.encoder.requires_grad_(requires_grad=False)
+        vae.quant_conv.requires_grad_(requires_grad=False)
+    named = [(name, each) for name, each in vae.named_parameters() if each.requires_grad]
+    matrices = [each for name, each in named if _is_hidden(name, each)]
+    taken = {id(each) for each in matrices}
+    others = [each for _, each in named if id(each) not in taken]
+    optimizer = MuonAdamW(matrices, others, settings.matrix_rate, settings.other_rate)
+    run = Run([each for _, each in named], optimizer, state, settings.average_decay)
+    probe = _draw_probe()
+
+    def save_weights() -> str:
+        vae.save_pretrained(state.parent / "vae")
+        return f"psnr_db={measure_psnr(vae, probe):.2f}"
+
+    def loss_at(draws: Draws, done: float) -> Tensor:
+        clips = _draw_batch(draws.rng, done, settings)
+        return _loss(vae, clips, draws, done, is_decoder_only=settings.is_decoder_only)
+
+    train(run, budget, settings.seed, loss_at, save_weights)
+    run.use_average()
+
+
+def decode_unclamped(vae: Vae, latents: Tensor) -> Tensor:
+    """Decodes with gradients: `vae.decode` clamps its output, which stops them.
+
+    Args:
+        vae: The autoencoder.
+        latents: float32 `[N, 24, k+1, h, w]`, not normalised.
+
+    Returns:
+        Video `[N, 3, 4k+1, 16h, 16w]`, about [-1, 1].
+    """
+    vae.clear_cache()
+    hidden = vae.post_quant_conv(latents)
+    chunks = []
+    for frame in range(latents.shape[2]):
+        # Chunk by chunk with the cache, as inference does: without it time is not upsampled.
+        position: list[Any] = [0]
+        chunk = vae.decoder(
+            hidden[:, :, frame : frame + 1],
+            feat_cache=vae._feat_map,  # noqa: SLF001 - what `vae.decode` itself passes
+            feat_idx=position,
+            first_chunk=frame == 0,
+        )
+        chunks.append(chunk)
+    vae.clear_cache()
+    video: Tensor = unpatchify(torch.cat(chunks, 2), vae.config.patch_size)
+    return video
+
+
+@torch.no_grad()
+def measure_psnr(vae: Vae, clips: Tensor) -> float:
+    """Returns the mean peak signal-to-noise ratio of reconstructions, in dB.
+
+    Args:
+        vae: The autoencoder.
+        clips: float32 `[N, 3, T, H, W]` in [-1, 1].
+    """
+    rebuilt = vae.decode(vae.encode(clips).latent_dist.mode()).sample
+    error = ((rebuilt - clips) / 2).square().mean((1, 2, 3, 4))
+    return float((-10 * error.log10()).mean())
+
+
+def _is_hidden(name: str, parameter: Tensor) -> bool:
+    is_outer = "conv_in" in name or "decoder.conv_out" in name
+    is_kernel = parameter.ndim >= NUM_KERNEL_AXES and parameter.numel() > MIN_HIDDEN
+    return is_kernel and not is_outer
+
+
+def _draw_probe() -> Tensor:
+    rng = Draws(seed=99, step=0).rng
+    return render([draw_scene(each, rng) for each in list_held_out()[:16]])
+
+
+def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Tensor:
+    # Attention inside the network is over whole frames, so these take over towards the end.
+    is_whole = happens(next(share for until, share in WHOLE_CLIP_SHARES if done < until), rng)
+    batches = settings.clip_batches if is_whole else settings.window_batches
+    (num_frames, num_clips) = rng.choices(batches, weights=(5, 4, 1))[0]
+    size = SIZE if is_whole else CROP
+    scenes = [draw_autoencoder_scene(rng) for _ in range(num_clips)]
+    windows = [draw_window(scene, size, num_frames, rng) for scene in scenes]
+    return render(scenes, windows, size, num_frames)
+
+
+def _loss(vae: Vae, clips: Tensor, draws: Draws, done: float, *, is_decoder_only: bool) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        posterior = vae.encode(clips).latent_dist
+        mean, log_variance = posterior.mean.float(), posterior.logvar.float().clamp(-12, 4)
+        deviation = LATENT_NOISE if is_decoder_only else (0.5 * log_variance).exp()
+        rebuilt = decode_unclamped(vae, mean + deviation * draws.normal(mean))
+    loss = _distance(rebuilt.float(), clips, with_edges=done >= EDGES_FROM or is_decoder_only)
+    if is_decoder_only:
+        return loss
+    divergence: Tensor = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    return loss + KL_WEIGHT * divergence
+
+
+def _distance(rebuilt: Tensor, clips: Tensor, *, with_edges: bool) -> Tensor:
+    error = rebuilt - clips
+    usual = clips.flatten(3).median(-1).values[..., None, None]
+    is_foreground = (clips - usual).abs().amax(1, keepdim=True) > FOREGROUND_DIFFERENCE
+    weight = 1 + FOREGROUND_WEIGHT * is_foreground
+    loss = (error.abs() * weight).mean() + (error.square() * weight).mean()
+    if with_edges:
+        slopes = sum(error.diff(dim=axis).abs().mean() for axis in (3, 4))
+        loss = loss + EDGE_WEIGHT * slopes
+    return loss

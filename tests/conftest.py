@@ -1,0 +1,103 @@
+"""Real parts for every test: Valkey, SQLite and PostgreSQL, files, and a clock that is set by hand.
+
+Servers start once a run; each test gets a database and a Redis of its own.
+"""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from gateway.db.migrate import upgrade
+from gateway.db.session import Database
+from gateway.local.valkey import Valkey
+from gateway.services import Services, build_services, close_services
+from gateway.settings import Settings
+from tests.support.clock import ManualClock
+from tests.support.postgres import PostgresServer
+
+ROOT = Path(__file__).parent.parent
+WORKER_TOKEN = "worker-token-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real Valkey."""
+    folder = tmp_path_factory.mktemp("valkey")
+    server = Valkey(folder, folder / "valkey.log")
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey: str) -> str:
+    """URL of an empty Redis."""
+    with Redis.from_url(valkey) as redis:
+        redis.flushall()
+    return valkey
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A real PostgreSQL with a migrated template database."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    server.make_template()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    database.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """URL of a fresh SQLite database."""
+    path = tmp_path / "reelgate.db"
+    shutil.copyfile(migrated_sqlite, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a fresh database; the test runs once on each kind."""
+    if request.param == "sqlite":
+        yield str(request.getfixturevalue("sqlite_url"))
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.fresh_database() as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Noon in Shanghai on an ordinary day."""
+    return ManualClock(datetime(2026, 11, 21, 4, 0, tzinfo=UTC))
+
+
+@pytest.fixture
+def services(
+    database_url: str, redis_url: str, tmp_path: Path, clock: ManualClock
+) -> Iterator[Services]:
+    """A whole gateway's parts over real servers, with the shipped configuration."""
+    settings = Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        storage_dir=tmp_path / "store",
+        secret="a-secret-that-is-long-enough-for-the-tests",
+        worker_token=WORKER_TOKEN,
+        config_dir=ROOT / "configs",
+    )
+    built = build_services(settings, clock)
+    yield built
+    close_services(built)

@@ -1,0 +1,214 @@
+"""Workers that vanish, zombies that come back, deliveries that Redis forgot."""
+
+import io
+from datetime import timedelta
+
+from redis import Redis
+from rq.job import Job as RqJob
+from rq.serializers import JSONSerializer
+from sqlalchemy import select
+
+from gateway.db.tables import attempt, job
+from gateway.housekeeping import clean, reap_lost_jobs, ring_lost_deliveries
+from gateway.protocol import (
+    DELIVERY_FUNCTION,
+    ArtifactRole,
+    Progress,
+    cancel_key,
+    progress_key,
+    queue_name,
+)
+from gateway.services import Services
+from models.spec import Stage
+from tests.support.api import VIDEO_BYTES, Client, PaperWorker
+from tests.support.clock import ManualClock
+
+QUEUE_KEY = f"rq:queue:{queue_name('default')}"
+
+
+def deliveries(redis_url: str) -> list[str]:
+    """RQ ids that wait in the default pool's queue."""
+    with Redis.from_url(redis_url) as redis:
+        return [item.decode() for item in redis.lrange(QUEUE_KEY, 0, -1)]
+
+
+def test_a_submit_rings_one_delivery_of_the_one_function(client: Client, redis_url: str) -> None:
+    video_id = client.submit().json()["id"]
+    assert deliveries(redis_url) == [f"{video_id}-a1"]
+    with Redis.from_url(redis_url) as redis:
+        rung = RqJob.fetch(f"{video_id}-a1", connection=redis, serializer=JSONSerializer)
+        assert rung.func_name == DELIVERY_FUNCTION
+        assert redis.ttl(rung.key) > 0
+
+
+def test_a_silent_worker_loses_its_job_to_the_next(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [lost] = worker.claim()
+    clock.advance(seconds=services.settings.lease_s - 1)
+    assert reap_lost_jobs(services) == 0
+
+    clock.advance(seconds=2)
+    assert reap_lost_jobs(services) == 1
+    assert client.video(video_id)["status"] == "queued"
+    [again] = worker.claim()
+    assert (again.job_id, again.attempt) == (lost.job_id, 2)
+    with services.database.read() as connection:
+        rows = connection.execute(select(attempt).order_by(attempt.c.attempt)).all()
+    assert [(row.attempt, row.outcome) for row in rows] == [(1, "lost"), (2, None)]
+
+
+def test_a_heartbeat_keeps_the_job(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    client.submit()
+    [assignment] = worker.claim()
+    for _ in range(3):
+        clock.advance(seconds=services.settings.lease_s - 1)
+        assert worker.heartbeat(assignment) == []
+    assert reap_lost_jobs(services) == 0
+
+
+def test_a_zombie_changes_nothing(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [zombie] = worker.claim()
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    [owner] = worker.claim()
+
+    assert worker.heartbeat(zombie) == [video_id]
+    assert worker.upload(zombie, ArtifactRole.VIDEO, VIDEO_BYTES).status_code == 409
+    assert worker.fail(zombie, retryable=False).status_code == 409
+    answer = worker.complete(zombie)
+    assert answer.status_code in (400, 409)
+    assert client.video(video_id)["status"] == "in_progress"
+    worker.finish(owner)
+    assert client.video(video_id)["metadata"]["attempt"] == 2
+
+
+def test_a_render_that_outlived_its_lease_still_counts_if_nobody_took_over(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [assignment] = worker.claim()
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    worker.finish(assignment)
+    assert client.video(video_id)["status"] == "completed"
+    assert worker.claim() == []
+
+
+def test_a_job_that_loses_every_worker_fails_and_is_refunded(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    for _ in range(services.settings.max_attempts):
+        assert len(worker.claim()) == 1
+        clock.advance(seconds=services.settings.lease_s + 1)
+        assert reap_lost_jobs(services) == 1
+    video = client.video(video_id)
+    assert (video["status"], video["error"]["code"]) == ("failed", "worker_lost")
+    assert video["error"]["refunded"] is True
+    assert video["usage"]["points_charged"] == 0
+
+
+def test_a_wiped_redis_is_rung_again(client: Client, services: Services, redis_url: str) -> None:
+    ids = {client.submit(seed=seed).json()["id"] for seed in range(3)}
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()
+    assert ring_lost_deliveries(services) == 3
+    assert {item.removesuffix("-a1") for item in deliveries(redis_url)} == ids
+    assert ring_lost_deliveries(services) == 0
+
+
+def test_a_claimed_job_needs_no_delivery(
+    client: Client, worker: PaperWorker, services: Services, redis_url: str
+) -> None:
+    client.submit()
+    worker.claim()
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()
+    assert ring_lost_deliveries(services) == 0
+
+
+def test_progress_of_this_attempt_is_shown(
+    client: Client, worker: PaperWorker, redis_url: str
+) -> None:
+    video_id = client.submit().json()["id"]
+    [assignment] = worker.claim()
+
+    def tell(attempt: int, stage: Stage, done: int, total: int) -> None:
+        progress = Progress(attempt=attempt, stage=stage, done=done, total=total)
+        with Redis.from_url(redis_url) as redis:
+            redis.xadd(progress_key(video_id), {"progress": progress.model_dump_json()})
+
+    tell(assignment.attempt + 1, Stage.ENCODING, 1, 1)
+    assert client.video(video_id)["stage"] is None
+    tell(assignment.attempt, Stage.DENOISING, 6, 12)
+    halfway = client.video(video_id)
+    assert halfway["stage"] == "denoising"
+    tell(assignment.attempt, Stage.ENCODING, 9, 17)
+    assert 0 < halfway["progress"] < client.video(video_id)["progress"] < 100
+
+
+def test_a_running_job_that_is_canceled_is_flagged_for_its_worker(
+    client: Client, worker: PaperWorker, redis_url: str
+) -> None:
+    video_id = client.submit().json()["id"]
+    worker.claim()
+    client.post(f"/videos/{video_id}/cancel")
+    with Redis.from_url(redis_url) as redis:
+        assert redis.exists(cancel_key(video_id))
+        assert redis.ttl(cancel_key(video_id)) > 0
+
+
+def test_videos_are_kept_as_long_as_the_plan_says(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [assignment] = worker.claim()
+    worker.finish(assignment)
+    clock.advance(hours=71)
+    clean(services)
+    assert client.get(f"/videos/{video_id}/content").status_code == 200
+
+    clock.advance(hours=2)
+    clean(services)
+    answer = client.get(f"/videos/{video_id}/content")
+    assert answer.status_code == 404
+    assert "expired" in answer.json()["error"]["message"]
+    assert client.video(video_id)["status"] == "completed"
+
+
+def test_files_that_a_crash_left_are_dropped(
+    client: Client, services: Services, clock: ManualClock
+) -> None:
+    kept = client.submit().json()["id"]
+    orphan = "jobs/video_of_a_submit_that_never_committed/inputs/image.png"
+    services.store.put(orphan, io.BytesIO(b"x"), "image/png")
+    services.store.put(f"jobs/{kept}/1/video.mp4", io.BytesIO(b"x"), "video/mp4")
+    clean(services)
+    assert services.store.size_bytes(orphan) == 1
+
+    clock.instant = services.clock.now() + timedelta(days=365 * 10)
+    clean(services)
+    assert services.store.size_bytes(orphan) is None
+    assert services.store.size_bytes(f"jobs/{kept}/1/video.mp4") == 1
+
+
+def test_the_claim_gives_out_the_longest_waiting_first(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    ids = []
+    for seed in range(4):
+        ids.append(client.submit(seed=seed).json()["id"])
+        clock.advance(seconds=1)
+    assert [client.video(video_id)["queue_position"] for video_id in ids] == [1, 2, 3, 4]
+    assert [each.job_id for each in worker.claim(room=3)] == ids[:3]
+    assert client.video(ids[3])["queue_position"] == 1
+    with services.database.read() as connection:
+        states = connection.execute(select(job.c.state).order_by(job.c.id)).scalars().all()
+    assert states == ["running"] * 3 + ["queued"]

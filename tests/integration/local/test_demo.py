@@ -1,0 +1,81 @@
+"""`reelgate demo` for real: our gateway, our worker, the shipped model, the official SDK."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+DEMO = [sys.executable, "-m", "gateway", "demo"]
+
+
+def temporary_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("reelgate-demo-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_the_demo_renders_two_videos_and_leaves_nothing_else(tmp_path: Path) -> None:
+    before = temporary_folders()
+    done = subprocess.run(
+        [*DEMO, "--json", "--out", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    videos = json.loads(done.stdout)["videos"]
+    assert [video["kind"] for video in videos] == ["text_to_video", "image_to_video"]
+    for video in videos:
+        with av.open(video["path"]) as file:
+            stream = file.streams.video[0]
+            frames = sum(1 for _frame in file.decode(stream))
+            assert (stream.width, stream.height) == (video["width"], video["height"])
+            assert stream.average_rate == video["fps"]
+        assert frames == video["frames"]
+        assert video["seconds"] == pytest.approx(frames / video["fps"])
+        assert video["points"] > 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "text_to_video.mp4",
+        "image_to_video.mp4",
+    }
+    assert temporary_folders() == before
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_told_to_stop_cleans_up(tmp_path: Path, eventually: Eventually) -> None:
+    before = temporary_folders()
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([*DEMO, "--out", str(tmp_path / "out")], stderr=out)
+    try:
+        eventually(lambda: "starting a worker" in log.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert log.read_text().endswith("demo: interrupted; everything is stopped\n")
+    assert temporary_folders() == before
+
+
+@pytest.mark.slow
+def test_a_demo_that_fails_keeps_the_logs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*DEMO, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "REELGATE_CONFIG_DIR": str(tmp_path / "nowhere")},
+    )
+    assert done.returncode == 1
+    assert f"gateway ended with status 3; the end of {tmp_path / 'logs' / 'gateway.log'}" in (
+        done.stderr
+    )
+    assert done.stderr.endswith(f"All logs: {tmp_path / 'logs'}\n")
+    assert (tmp_path / "logs" / "valkey.log").is_file()

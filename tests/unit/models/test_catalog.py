@@ -1,0 +1,167 @@
+"""Cards: what a model can do, and the refusal of everything else, with limit and value."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.catalog import ModelCard, SpecError, load_catalog, parse_size
+from models.configfile import ConfigError
+from models.spec import Kind, VideoSpec
+
+SHIPPED = Path(__file__).parents[3] / "configs" / "models.yaml"
+GOOD = """\
+models:
+  - id: reel-one
+    title: One
+    adapter: models.adapters.wan:WanAdapter
+    checkpoint: weights/one
+    licence: Apache-2.0
+    kinds: [text_to_video]
+    sizes: [64x96, 96x64]
+    size_multiple: 32
+    fps: [8, 16]
+    seconds: [1, 2]
+    num_frames: {multiple: 4, offset: 1, min: 5, max: 33}
+    num_inference_steps: {min: 4, max: 50, default: 12}
+    guidance_scale: {min: 1.0, max: 8.0, default: 3.0}
+    max_prompt_chars: 20
+    deadline_s: 60
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "models.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def card(write: Callable[[str], Path]) -> ModelCard:
+    return load_catalog(write(GOOD)).default
+
+
+def test_the_shipped_cards_are_valid() -> None:
+    catalog = load_catalog(SHIPPED)
+    assert catalog.default.id == "reel-tiny"
+    assert catalog.find("reel-tiny") is catalog.default
+    assert catalog.find("no-such-model") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("licence: Apache-2.0", "license: MIT", ":2: models.0.licence: Field required"),
+        ("max_prompt_chars: 20", "max_prompt_chars: 0", ":15: models.0.max_prompt_chars: Input"),
+        ("sizes: [64x96, 96x64]", "sizes: [64*96]", ":8: models.0.sizes: Value error, size must"),
+        ("sizes: [64x96, 96x64]", "sizes: [64x80]", ":2: models.0: Value error, size 64x80 is not"),
+        ("default: 12", "default: 51", ":13: models.0.num_inference_steps: Value error, need min"),
+        ("seconds: [1, 2]", "seconds: [1, 3]", ":2: models.0: Value error, 3 s at 16 fps are 49"),
+        ("fps: [8, 16]", "fps: [8, 15]", ":2: models.0: Value error, 1 s at 15 fps are 16 frames"),
+        ("kinds: [text_to_video]", "kinds: [poem]", ":7: models.0.kinds.0: Input should be"),
+        ("    title: One", "    title: One\n    title: Two", ":4: file: found duplicate key"),
+        ("    title: One", "    title: [", ": file: "),
+    ],
+)
+def test_every_mistake_is_reported_with_file_line_and_key(
+    write: Callable[[str], Path], old: str, new: str, problem: str
+) -> None:
+    assert old in GOOD
+    path = write(GOOD.replace(old, new))
+    with pytest.raises(ConfigError) as failure:
+        load_catalog(path)
+    assert f"{path}" in str(failure.value)
+    assert problem in str(failure.value)
+
+
+def test_all_mistakes_are_reported_at_once(write: Callable[[str], Path]) -> None:
+    path = write(GOOD.replace("title: One", "titel: One").replace("[8, 16]", "[eight]"))
+    with pytest.raises(ConfigError) as failure:
+        load_catalog(path)
+    keys = [problem.removeprefix(str(path)).split(": ")[1] for problem in failure.value.problems]
+    assert sorted(keys) == ["models.0.fps.0", "models.0.titel", "models.0.title"]
+
+
+def test_two_models_with_one_id_are_refused(write: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError, match="two models share an id"):
+        load_catalog(write(GOOD + GOOD.removeprefix("models:\n")))
+
+
+def test_a_relative_checkpoint_starts_at_the_given_folder(card: ModelCard) -> None:
+    assert card.checkpoint_path(Path("/srv")) == Path("/srv/weights/one")
+
+
+def test_a_builtin_checkpoint_lies_in_the_package(card: ModelCard) -> None:
+    builtin = card.model_copy(update={"checkpoint": "builtin:tiny"})
+    assert builtin.checkpoint_path(Path("/srv")).parts[-3:] == ("models", "tiny", "checkpoint")
+
+
+def _spec(**changes: object) -> VideoSpec:
+    fields: dict[str, object] = {
+        "kind": Kind.TEXT_TO_VIDEO,
+        "model": "reel-one",
+        "prompt": "a red fox",
+        "width": 64,
+        "height": 96,
+        "num_frames": 17,
+        "fps": 8,
+        "num_inference_steps": 12,
+        "guidance_scale": 3.0,
+        "seed": 0,
+    }
+    return VideoSpec.model_validate(fields | changes)
+
+
+def test_what_the_card_offers_passes(card: ModelCard) -> None:
+    card.check(_spec())
+    card.check(_spec(width=96, height=64, num_frames=33, fps=16, prompt="x" * 20))
+
+
+@pytest.mark.parametrize(
+    ("changes", "param", "limit", "value"),
+    [
+        ({"kind": Kind.IMAGE_TO_VIDEO}, "kind", ["text_to_video"], "image_to_video"),
+        ({"prompt": " \n"}, "prompt", "1 character or more", ""),
+        ({"prompt": "x" * 21}, "prompt", 20, 21),
+        ({"negative_prompt": "x" * 21}, "negative_prompt", 20, 21),
+        ({"width": 64, "height": 64}, "size", ["64x96", "96x64"], "64x64"),
+        ({"fps": 24}, "fps", [8, 16], 24),
+        ({"num_frames": 18}, "num_frames", "4k+1 from 5 to 33", 18),
+        ({"num_frames": 1}, "num_frames", "4k+1 from 5 to 33", 1),
+        ({"num_frames": 37}, "num_frames", "4k+1 from 5 to 33", 37),
+        ({"num_inference_steps": 3}, "num_inference_steps", [4, 50], 3),
+        ({"guidance_scale": 8.5}, "guidance_scale", [1.0, 8.0], 8.5),
+    ],
+)
+def test_what_the_card_forbids_is_refused_with_limit_and_value(
+    card: ModelCard, changes: dict[str, object], param: str, limit: object, value: object
+) -> None:
+    with pytest.raises(SpecError) as refusal:
+        card.check(_spec(**changes))
+    error = refusal.value
+    assert (error.param, error.limit, error.value) == (param, limit, value)
+    assert error.message == str(error)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": -1}, {"seed": 2**32}, {"width": 0}, {"colour": "red"}]
+)
+def test_a_spec_that_no_card_could_allow_does_not_exist(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        _spec(**changes)
+
+
+@pytest.mark.parametrize("size", ["64", "64X96", "64x", "x96", "-64x96", "64x96 ", "640000x96"])
+def test_a_size_is_written_one_way(size: str) -> None:
+    with pytest.raises(ValueError, match="64x96"):
+        parse_size(size)
+
+
+def test_a_size_is_width_and_height() -> None:
+    assert parse_size("64x96") == (64, 96)
+    assert _spec().size == "64x96"

@@ -1,0 +1,1 @@
+"""Worker hosts: take deliveries, claim jobs, render them on a device, hand the result back."""

@@ -1,0 +1,54 @@
+"""A rendered clip to a finished attempt: its files and, last, the manifest that reports them."""
+
+import time
+
+from gateway.protocol import ArtifactRole, CompleteRequest, Rendered
+from models.pipeline import Clip, StepCallback
+from workers.media.encode import Encoded
+from workers.media.finish import finish_clip
+from workers.media.label import build_label
+from workers.messages import RenderOrder
+from workers.spool import AttemptFolder
+
+CONTENT_TYPES = {
+    ArtifactRole.VIDEO: "video/mp4",
+    ArtifactRole.THUMBNAIL: "image/webp",
+    ArtifactRole.SPRITESHEET: "image/jpeg",
+}
+
+
+def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
+    """Encode `clip` into the order's folder; reads its frames once.
+
+    Raises:
+        EncodeError, LabelMissing: the video is not what was asked for; no manifest is written.
+        OSError: the disk would not take it.
+    """
+    folder = AttemptFolder(order.folder)
+    finished = finish_clip(
+        clip,
+        folder.path,
+        num_frames=order.spec.num_frames,
+        label=build_label(order.label.producer, order.label.produce_id),
+        on_step=on_step,
+    )
+    folder.write_manifest(
+        CompleteRequest(
+            attempt=order.attempt,
+            rendered=_measured(finished.video, render_s=time.monotonic() - order.claimed_at),
+            artifacts=[folder.measure(role, kind) for role, kind in CONTENT_TYPES.items()],
+        )
+    )
+
+
+def _measured(video: Encoded, *, render_s: float) -> Rendered:
+    facts = video.facts
+    return Rendered(
+        width=facts.width,
+        height=facts.height,
+        num_frames=facts.num_frames,
+        fps=float(facts.fps),
+        duration_s=facts.duration_s,
+        label=video.label,
+        render_s=render_s,
+    )

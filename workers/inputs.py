@@ -1,0 +1,40 @@
+"""Brings the files given with a request into the attempt's folder and its spec."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from gateway.protocol import Assignment, InputRole
+from models.spec import VideoSpec
+from workers.gateway_client import GatewayClient
+from workers.retrying import until_available
+from workers.spool import AttemptFolder
+
+
+def fetch_inputs(
+    gateway: GatewayClient,
+    assignment: Assignment,
+    folder: AttemptFolder,
+    *,
+    give_up: Callable[[], bool],
+) -> VideoSpec:
+    """The assignment's spec with its inputs as local files.
+
+    Raises:
+        InputDamaged: a file differs from what was announced.
+        GatewayError: a file is not to be had.
+        GaveUp: `give_up()` became true while the gateway was away.
+        OSError: the disk would not take a file.
+    """
+    spec = assignment.spec
+    for source in assignment.inputs:
+        target = folder.path / f"input-{source.role}"
+        until_available(partial(gateway.fetch_input, source, target), give_up=give_up)
+        spec = _with_input(spec, source.role, target)
+    return spec
+
+
+def _with_input(spec: VideoSpec, role: InputRole, path: Path) -> VideoSpec:
+    match role:
+        case InputRole.IMAGE:
+            return spec.model_copy(update={"image": path})

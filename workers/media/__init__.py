@@ -1,0 +1,1 @@
+"""Frames to files: label, encode, stills, and reading back what was written."""
