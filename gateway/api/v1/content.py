@@ -14,7 +14,8 @@ from gateway.protocol import ArtifactRole
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 
-@router.api_route("/{video_id}/content", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/{video_id}/content", response_class=Response, include_in_schema=False)
+@router.get("/{video_id}/content", response_class=Response)
 def get_content(
     video_id: str,
     caller: CallerDep,

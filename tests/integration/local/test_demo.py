@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,16 +16,23 @@ Eventually = Callable[[Callable[[], bool]], None]
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 
 
-def temporary_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("reelgate-demo-*"))
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files of our own, since other demos may run on this machine."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_demo_renders_two_videos_and_leaves_nothing_else(tmp_path: Path) -> None:
-    before = temporary_folders()
+def test_the_demo_renders_two_videos_and_leaves_nothing_else(
+    tmp_path: Path, temporary: Path
+) -> None:
+    out = tmp_path / "out"
     done = subprocess.run(
-        [*DEMO, "--json", "--out", str(tmp_path)], capture_output=True, text=True, check=False
+        [*DEMO, "--json", "--out", str(out)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     videos = json.loads(done.stdout)["videos"]
@@ -40,16 +46,17 @@ def test_the_demo_renders_two_videos_and_leaves_nothing_else(tmp_path: Path) -> 
         assert frames == video["frames"]
         assert video["seconds"] == pytest.approx(frames / video["fps"])
         assert video["points"] > 0
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in out.iterdir()} == {
         "text_to_video.mp4",
         "image_to_video.mp4",
     }
-    assert temporary_folders() == before
+    assert not list(temporary.glob("reelgate-demo-*"))
 
 
 @pytest.mark.slow
-def test_a_demo_that_is_told_to_stop_cleans_up(tmp_path: Path, eventually: Eventually) -> None:
-    before = temporary_folders()
+def test_a_demo_that_is_told_to_stop_cleans_up(
+    tmp_path: Path, temporary: Path, eventually: Eventually
+) -> None:
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen([*DEMO, "--out", str(tmp_path / "out")], stderr=out)
@@ -61,7 +68,7 @@ def test_a_demo_that_is_told_to_stop_cleans_up(tmp_path: Path, eventually: Event
         process.kill()
         process.wait()
     assert log.read_text().endswith("demo: interrupted; everything is stopped\n")
-    assert temporary_folders() == before
+    assert not list(temporary.glob("reelgate-demo-*"))
 
 
 @pytest.mark.slow
