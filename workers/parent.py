@@ -147,11 +147,7 @@ class Parent:
             self._fitness.suffer_setback()
 
     def _fail(self, folder: AttemptFolder, failed: Failed) -> None:
-        """Report a failure, unless nobody waits for the job any more."""
         ref = folder.ref
-        if self._lease.is_dropped(ref):
-            self._forget(folder)
-            return
         log.warning("job_failed", job_id=ref.job_id, attempt=ref.attempt, code=failed.code.value)
         if failed.is_disk_full:
             self._fitness.note_disk_full()

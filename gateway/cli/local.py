@@ -48,7 +48,7 @@ def up(
     """Run gateway, worker and queue on this machine until Ctrl-C."""
     _end_on_sigterm()
     try:
-        run_up(data, port, _say)
+        run_up(data, port, say=_say, show=typer.echo)
     except (LocalError, OSError) as error:
         _fail(f"up: {error}")
     except KeyboardInterrupt:

@@ -13,8 +13,16 @@ from gateway.local.stack import LocalStack
 LOOK_EVERY_S = 0.5
 
 
-def run_up(data_dir: Path, port: int, say: Callable[[str], None]) -> None:
+def run_up(
+    data_dir: Path, port: int, *, say: Callable[[str], None], show: Callable[[str], None]
+) -> None:
     """Start everything with its data in `data_dir`, and restart what dies, until interrupted.
+
+    Args:
+        data_dir: kept; the next start finds jobs, videos and key again.
+        port: of the gateway on 127.0.0.1.
+        say: gets lines about what happens.
+        show: gets address, key and an example, once everything runs.
 
     Raises:
         LocalError: `port` or `data_dir` is taken, or a part did not start.
@@ -23,7 +31,7 @@ def run_up(data_dir: Path, port: int, say: Callable[[str], None]) -> None:
     if not is_free(port):
         raise LocalError(f"port {port} on {LOOPBACK} is taken; choose another one with --port")
     with LocalStack(data_dir, port=port, say=say) as stack:
-        say(_welcome(stack))
+        show(_welcome(stack))
         restarter = Restarter(stack.children, say)
         while True:
             restarter.step(time.monotonic())

@@ -176,7 +176,9 @@ def test_up_brings_the_dead_back_until_it_is_interrupted(
     data, log = tmp_path / "data", tmp_path / "up.log"
     arguments = ["up", "--data", str(data), "--port", str(free_port())]
     with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=out)
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments], stdout=out, stderr=out
+        )
     with process:
         try:
             eventually(lambda: "Ctrl-C stops everything." in log.read_text())
