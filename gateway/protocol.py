@@ -5,8 +5,9 @@ Every write carries the job's `attempt` as fencing token; the gateway answers a 
 each other.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -183,6 +184,23 @@ class Progress(_Message):
     stage: Stage
     done: int
     total: int
+
+    def to_fields(self) -> dict[str, str]:
+        """The entry of the stream."""
+        return {name: str(value) for name, value in self.model_dump(mode="json").items()}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[Any, Any]) -> "Progress":
+        """Read an entry back; names and values as Redis gives them, bytes or text.
+
+        Raises:
+            pydantic.ValidationError: it is not one of ours.
+        """
+        return cls.model_validate({_text(name): _text(value) for name, value in fields.items()})
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def progress_key(job_id: str) -> str:

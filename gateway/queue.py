@@ -74,8 +74,8 @@ class DeliveryQueue:
             fields = newest[0][1] if newest else None
             if not fields:
                 return None
-            progress = Progress.model_validate_json(fields[b"progress"])
-        except (RedisError, ValidationError, KeyError):
+            progress = Progress.from_fields(fields)
+        except (RedisError, ValidationError):
             return None
         return progress if progress.attempt == attempt else None
 

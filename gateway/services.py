@@ -10,7 +10,7 @@ from gateway.domain.pricing import PriceList, load_prices
 from gateway.queue import DeliveryQueue
 from gateway.settings import Settings
 from gateway.storage.base import ObjectStore
-from gateway.storage.local import LocalStore
+from gateway.storage.open import open_store
 from gateway.telemetry import Metrics
 from models.catalog import Catalog, load_catalog
 
@@ -55,14 +55,14 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
     """Open everything `settings` names. Connections are made when first used.
 
     Raises:
-        ConfigError: as `load_configuration`.
+        ConfigError: as `load_configuration` and `open_store`.
     """
     clock = clock or SystemClock()
     return Services(
         settings=settings,
         clock=clock,
         database=Database(settings.database_url),
-        store=LocalStore(settings.storage_dir, settings.secret.get_secret_value().encode(), clock),
+        store=open_store(settings, clock),
         queue=DeliveryQueue(settings.redis_url),
         configuration=load_configuration(settings.config_dir),
         metrics=Metrics(),

@@ -4,15 +4,24 @@ Built by entry points and passed in. Plans, prices and models have files of thei
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
 from models.configfile import ConfigError, load_yaml_as
 
 MIB = 1024 * 1024
+_S3_URL = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#]*)?$"
 
 
 class Limits(BaseModel):
@@ -32,6 +41,9 @@ class Settings(BaseSettings):
 
     Attributes:
         database_url: `sqlite:////absolute/path.db`, or `postgresql+psycopg://user:pw@host/name`.
+        storage_dir: folder of the files; either this or `storage_url`.
+        storage_url: `s3://bucket` or `s3://bucket/folder`; endpoint, region and keys come from the
+            standard `AWS_*` variables.
         secret: signs file links; the same in every gateway, 32 characters or more.
         worker_token: what workers authenticate with.
         max_attempts: executions of one job before it fails.
@@ -41,14 +53,20 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="REELGATE_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="REELGATE_",
+        env_nested_delimiter="__",
+        # A variable that an image sets can be emptied by those who run it, but not unset.
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
     )
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     database_url: str
     redis_url: str
-    storage_dir: Path
+    storage_dir: Path | None = None
+    storage_url: Annotated[str, Field(pattern=_S3_URL)] | None = None
     secret: Annotated[SecretStr, Field(min_length=32)]
     worker_token: Annotated[SecretStr, Field(min_length=16)]
     config_dir: Path = Path("configs")
@@ -62,6 +80,16 @@ class Settings(BaseSettings):
     file_url_ttl_s: Annotated[float, Field(gt=0)] = 600
     label_producer: Annotated[str, Field(min_length=1)] = "Reelgate"
     log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
+
+    @model_validator(mode="after")
+    def _has_one_place_for_files(self) -> Self:
+        if (self.storage_dir is None) == (self.storage_url is None):
+            raise PydanticCustomError(
+                "storage_place",
+                "set one of REELGATE_STORAGE_DIR (a folder) and REELGATE_STORAGE_URL (s3://...), "
+                "not both",
+            )
+        return self
 
     @classmethod
     @override
@@ -107,5 +135,7 @@ def load_settings(config_dir: Path) -> Settings:
 
 
 def _environment_problem(found: Any) -> str:  # noqa: ANN401 -- pydantic's own error record
+    if not found["loc"]:
+        return f"environment: {found['msg']}"
     name = "REELGATE_" + "__".join(str(part) for part in found["loc"]).upper()
     return f"environment: {name}: {found['msg']}"

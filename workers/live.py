@@ -45,9 +45,7 @@ class LiveChannel:
     def publish(self, job_id: str, progress: Progress) -> None:
         """Append the newest position of a job to its stream."""
         key = progress_key(job_id)
-        fields: dict[EncodableT, EncodableT] = {
-            name: str(value) for name, value in progress.model_dump(mode="json").items()
-        }
+        fields: dict[EncodableT, EncodableT] = dict(progress.to_fields().items())
 
         def append(pipeline: Pipeline) -> None:
             pipeline.xadd(key, fields, maxlen=STREAM_LENGTH, approximate=True)

@@ -6,7 +6,7 @@ ROOT = "jobs"
 INPUT_NAMES = {InputRole.IMAGE: "image.png"}
 ARTIFACT_NAMES = {
     ArtifactRole.VIDEO: "video.mp4",
-    ArtifactRole.THUMBNAIL: "thumbnail.jpg",
+    ArtifactRole.THUMBNAIL: "thumbnail.webp",
     ArtifactRole.SPRITESHEET: "spritesheet.jpg",
 }
 

@@ -119,6 +119,8 @@ class LocalStack:
             "REELGATE_DATABASE_URL": f"sqlite:///{self._data_dir / 'reelgate.db'}",
             "REELGATE_REDIS_URL": redis_url,
             "REELGATE_STORAGE_DIR": str(self._data_dir / "files"),
+            # Empty is unset: an operator's own variable must not reach this stack.
+            "REELGATE_STORAGE_URL": "",
             "REELGATE_SPOOL_DIR": str(self._data_dir / "spool"),
             "REELGATE_SECRET": self._secrets["secret"],
             "REELGATE_WORKER_TOKEN": self._secrets["worker_token"],

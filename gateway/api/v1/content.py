@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from gateway.api.deps import CallerDep, ServicesDep
 from gateway.domain.errors import ContentNotReady, NotFound
 from gateway.domain.jobs import JobState
-from gateway.jobs.repository import find_artifact, find_own_job
+from gateway.jobs.repository import Artifact, find_artifact, find_own_job
 from gateway.protocol import ArtifactRole
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -18,6 +18,7 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"])
 @router.get("/{video_id}/content", response_class=Response)
 def get_content(
     video_id: str,
+    request: Request,
     caller: CallerDep,
     services: ServicesDep,
     variant: ArtifactRole = ArtifactRole.VIDEO,
@@ -35,6 +36,9 @@ def get_content(
             f"video {video_id} is {job.state}" + (", its files have expired" if is_done else "")
         )
     path = services.store.local_path(found.key)
+    if path is None and request.method == "HEAD":
+        # A signed link is signed for one method, and it is not this one.
+        return Response(headers=_facts(found), media_type=found.content_type)
     if path is None:
         url = services.store.sign_url(found.key, services.settings.file_url_ttl_s)
         return RedirectResponse(url, 307)
@@ -45,3 +49,11 @@ def get_content(
         filename=f"{video_id}{path.suffix}",
         content_disposition_type="attachment" if download else "inline",
     )
+
+
+def _facts(file: Artifact) -> dict[str, str]:
+    return {
+        "ETag": f'"{file.sha256}"',
+        "Content-Length": str(file.size_bytes),
+        "Accept-Ranges": "bytes",
+    }

@@ -24,7 +24,9 @@ def assert_nothing_left(services: Services) -> None:
     with services.database.read() as connection:
         for table in (job, idempotency, ledger_tx):
             assert connection.execute(select(func.count()).select_from(table)).scalar() == 0
-    files = [path for path in services.settings.storage_dir.rglob("*") if path.is_file()]
+    root = services.settings.storage_dir
+    assert root is not None
+    files = [path for path in root.rglob("*") if path.is_file()]
     assert files == []
 
 

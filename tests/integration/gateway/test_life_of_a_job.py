@@ -27,6 +27,7 @@ def balance(services: Services) -> tuple[int, int]:
 def stored_files(services: Services) -> list[str]:
     """Every file in the store, relative to its root."""
     root = services.settings.storage_dir
+    assert root is not None
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 

@@ -143,7 +143,7 @@ def test_progress_of_this_attempt_is_shown(
     def tell(attempt: int, stage: Stage, done: int, total: int) -> None:
         progress = Progress(attempt=attempt, stage=stage, done=done, total=total)
         with Redis.from_url(redis_url) as redis:
-            redis.xadd(progress_key(video_id), {"progress": progress.model_dump_json()})
+            redis.xadd(progress_key(video_id), {**progress.to_fields()})
 
     tell(assignment.attempt + 1, Stage.ENCODING, 1, 1)
     assert client.video(video_id)["stage"] is None

@@ -31,8 +31,7 @@ def test_a_block_that_raises_leaves_nothing(services: Services, clock: ManualClo
     row = {"id": "acc_1", "name": "ada", "plan": "free", "created_at": clock.now()}
     twice = [row, {**row, "id": "acc_2"}]
     with pytest.raises(IntegrityError), services.database.write() as connection:
-        for each in twice:
-            connection.execute(insert(account).values(each))
+        connection.execute(insert(account), twice)
     with services.database.read() as connection:
         assert connection.execute(select(account)).all() == []
 

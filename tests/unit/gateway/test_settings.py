@@ -1,10 +1,13 @@
 """Settings come from the file, the environment overrules them, and mistakes are named."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.settings import load_settings
+from gateway.storage.open import open_store
 from models.configfile import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -37,6 +40,46 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
     monkeypatch.delenv(name)
     with pytest.raises(ConfigError, match=f"environment: {name}: "):
         load_settings(CONFIGS)
+
+
+@pytest.mark.parametrize(
+    ("folder", "url"), [(None, None), ("", ""), ("store", "s3://videos/reelgate")]
+)
+def test_files_have_one_place(
+    monkeypatch: pytest.MonkeyPatch, folder: str | None, url: str | None
+) -> None:
+    for name, value in (("REELGATE_STORAGE_DIR", folder), ("REELGATE_STORAGE_URL", url)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"one of REELGATE_STORAGE_DIR .* REELGATE_STORAGE_URL"):
+        load_settings(CONFIGS)
+
+
+def test_a_bucket_takes_the_place_of_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELGATE_STORAGE_DIR", "")
+    monkeypatch.setenv("REELGATE_STORAGE_URL", "s3://videos/reelgate")
+    settings = load_settings(CONFIGS)
+    assert (settings.storage_dir, settings.storage_url) == (None, "s3://videos/reelgate")
+
+
+@pytest.mark.parametrize("url", ["gs://videos", "s3://", "s3://Videos", "s3://videos?region=x"])
+def test_a_wrong_bucket_is_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.delenv("REELGATE_STORAGE_DIR")
+    monkeypatch.setenv("REELGATE_STORAGE_URL", url)
+    with pytest.raises(ConfigError, match="environment: REELGATE_STORAGE_URL: "):
+        load_settings(CONFIGS)
+
+
+def test_a_bucket_without_its_client_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("REELGATE_STORAGE_DIR")
+    monkeypatch.setenv("REELGATE_STORAGE_URL", "s3://videos")
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "gateway.storage.s3", raising=False)
+    with pytest.raises(ConfigError, match=r"pip install 'reelgate\[s3\]'"):
+        open_store(load_settings(CONFIGS), SystemClock())
 
 
 def test_a_short_secret_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
