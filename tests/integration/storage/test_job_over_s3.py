@@ -65,6 +65,9 @@ def test_a_job_runs_over_a_bucket(services: Services) -> None:
     assert (video.status_code, video.content) == (206, VIDEO_BYTES[100:200])
     assert video.headers["content-type"] == "video/mp4"
 
+    facts = client.http.head(f"/v1/videos/{video_id}/content", headers=client.headers)
+    assert (facts.status_code, facts.headers["content-length"]) == (200, str(len(VIDEO_BYTES)))
+
     client.delete(f"/videos/{video_id}")
     assert services.store.age_of(job_folder(video_id), services.clock.now()).total_seconds() == 0
     assert httpx2.get(redirect.headers["location"]).status_code == 404
