@@ -92,7 +92,8 @@ def draw_training_caption(combination: Combination, rng: random.Random) -> str:
 
 
 def _fill(template: str, combination: Combination, phrase: str) -> str:
-    return template.format(phrase=phrase, **combination._asdict())
+    text = template.format(phrase=phrase, **combination._asdict())
+    return text.replace("a orange", "an orange")
 
 
 def _surround(text: str, rng: random.Random) -> str:

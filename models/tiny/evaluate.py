@@ -214,6 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) here")
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON as well")
     options = parser.parse_args(arguments)
+    # At this size a second thread gains little, and on a busy machine it costs a lot.
+    torch.set_num_threads(1)
     from_text, from_image, psnr_db, clip_s = generate(
         options.checkpoint, options.clips, options.seed
     )

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 KL_WEIGHT = 1e-4
 FOREGROUND_WEIGHT = 3.0
 EDGE_WEIGHT = 2.0
-LATENT_NOISE = 0.12
-"""Noise on the latents while the decoder trains alone; their own deviation is about 2."""
+MAX_LATENT_NOISE = 0.6
+"""Largest noise on the latents while the decoder trains alone; their own deviation is about 3.
+
+Sampled latents are never quite right; the decoder learns to draw a clean shape all the same.
+"""
 
 FOREGROUND_DIFFERENCE = 0.08
 """Difference (of 2) to a clip's median colour from which a pixel is foreground."""
@@ -159,7 +162,9 @@ def _loss(vae: Vae, clips: Tensor, draws: Draws, done: float, *, is_decoder_only
     with torch.autocast("cpu", dtype=torch.bfloat16):
         posterior = vae.encode(clips).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float().clamp(-12, 4)
-        deviation = LATENT_NOISE if is_decoder_only else (0.5 * log_variance).exp()
+        deviation = (0.5 * log_variance).exp()
+        if is_decoder_only:
+            deviation = MAX_LATENT_NOISE * draws.uniform(len(clips)).view(-1, 1, 1, 1, 1)
         rebuilt = decode_unclamped(vae, mean + deviation * draws.normal(mean))
     loss = _distance(rebuilt.float(), clips, with_edges=done >= EDGES_FROM or is_decoder_only)
     if is_decoder_only:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import diffusers
 import pytest
-import torch
 
 from models.tiny.data import list_held_out
 from models.tiny.evaluate import (
@@ -36,13 +35,10 @@ MAX_BYTES = 12_000_000
 
 @pytest.fixture(scope="module", name="pipelines")
 def _pipelines() -> Iterator[tuple[Pipeline, Pipeline]]:
-    """Loads the folder twice, with no way to a hub, and runs it on one thread."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Loads the folder twice, with no way to a hub."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield load_pipelines(CHECKPOINT)
-    torch.set_num_threads(num_threads)
 
 
 def num_right(outcomes: list[Outcome], *attributes: str) -> int:

@@ -73,8 +73,9 @@ def test_a_track_keeps_clear_of_the_border_and_moves_as_named(motion: str) -> No
 
 def test_the_canonical_caption_names_all_four_attributes() -> None:
     for each in list_combinations():
+        article = "an" if each.colour == "orange" else "a"
         assert describe(each) == (
-            f"a {each.colour} {each.shape} {PHRASES[each.motion][0]}"
+            f"{article} {each.colour} {each.shape} {PHRASES[each.motion][0]}"
             f" on a {each.background} background"
         )
 

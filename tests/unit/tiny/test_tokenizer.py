@@ -30,7 +30,9 @@ def test_strange_prompts_are_read(text: str) -> None:
 def test_captions_take_one_token_a_word() -> None:
     for each in list_combinations():
         text = describe(each)
-        assert len(TOKENIZER(text).input_ids) == len(text.split()) + 1
+        # "an" is spelled: the vocabulary is as old as the weights.
+        num_spelled = text.split().count("an")
+        assert len(TOKENIZER(text).input_ids) == len(text.split()) + num_spelled + 1
     for phrases in PHRASES.values():
         for phrase in phrases:
             assert len(TOKENIZER(phrase).input_ids) == len(phrase.split()) + 1
