@@ -3,6 +3,7 @@
 Redis may come and go: the loop over RQ's own loop starts it again, for RQ's ends on many errors.
 """
 
+import contextlib
 import secrets
 
 import redis
@@ -145,7 +146,13 @@ class Host:
                 serve=self._serve,
                 beat=self._pulse.beat,
             )
-            self._worker.work(logging_level=None)
+            try:
+                self._worker.work(logging_level=None)
+            except StopRequested:
+                # RQ signs off by itself, unless the request came just after it had signed on.
+                with contextlib.suppress(redis.RedisError):
+                    self._worker.register_death()
+                raise
 
     def _serve(self) -> None:
         with self._stop.undisturbed():

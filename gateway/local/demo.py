@@ -22,7 +22,7 @@ MODEL = "reel-tiny"
 SECONDS = "2"
 SIZE = "64x64"
 TEXT_PROMPT = "a red circle moving right on a black background"
-IMAGE_PROMPT = "a blue square moving up on a gray background"
+IMAGE_PROMPT = "a yellow square moving up on a gray background"
 
 JOB_WITHIN_S = 300.0
 POLL_EVERY_S = 0.25
@@ -96,11 +96,11 @@ def _client(stack: LocalStack) -> "Iterator[OpenAI]":
 
 
 def draw_image() -> bytes:
-    """A PNG of a blue square on gray, drawn at 64x64 and scaled up to 256x256."""
+    """A PNG of a yellow square on gray, drawn at 64x64 and scaled up to 256x256."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (64, 64), "gray")
-    ImageDraw.Draw(image).rectangle((24, 36, 40, 52), fill="blue")
+    ImageDraw.Draw(image).rectangle((24, 36, 40, 52), fill=(245, 220, 40))
     png = io.BytesIO()
     image.resize((256, 256), Image.Resampling.NEAREST).save(png, "PNG")
     return png.getvalue()
