@@ -151,7 +151,7 @@ class Host:
             except StopRequested:
                 # RQ signs off by itself, unless the request came just after it had signed on.
                 with contextlib.suppress(redis.RedisError):
-                    self._worker.register_death()
+                    self._worker.register_death()  # type: ignore[no-untyped-call]  # RQ has none
                 raise
 
     def _serve(self) -> None:
