@@ -8,15 +8,17 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from gateway.api import files, health
+from gateway.api.admin import accounts as admin_accounts
+from gateway.api.admin import records as admin_records
 from gateway.api.errors import ErrorEnvelope, install_error_handlers
 from gateway.api.middleware import BodyLimitEnvelope, RequestContext
-from gateway.api.v1 import content, models, videos
+from gateway.api.v1 import content, create, models, points, videos
 from gateway.api.worker import routes as worker
 from gateway.api.worker.uploads import uploads_router
 from gateway.housekeeping import Housekeeper
 from gateway.services import Services, close_services
 
-_REFUSALS = (400, 401, 402, 403, 404, 413, 422, 429, 503)
+_REFUSALS = (400, 401, 402, 403, 404, 409, 413, 422, 429, 503)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -47,7 +49,15 @@ def create_app(services: Services) -> FastAPI:
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorEnvelope} for status in _REFUSALS
     }
-    for public in (videos.router, content.router, models.router):
+    for public in (
+        create.router,
+        videos.router,
+        content.router,
+        models.router,
+        points.router,
+        admin_accounts.router,
+        admin_records.router,
+    ):
         app.include_router(public, responses=refusals, max_body_size=limits.max_body_bytes)
     app.include_router(worker.router, max_body_size=limits.max_body_bytes)
     app.include_router(uploads_router(limits))

@@ -13,9 +13,10 @@ from sqlalchemy import delete, select
 
 from gateway.db.tables import artifact, job
 from gateway.domain.jobs import JobState
+from gateway.jobs.claim import list_expired_leases
 from gateway.jobs.files import ROOT, attempt_folder, job_folder
 from gateway.jobs.idempotency import forget_expired
-from gateway.jobs.lifecycle import list_expired_leases, reap
+from gateway.jobs.lifecycle import reap
 from gateway.jobs.repository import count_jobs, list_waiting
 from gateway.services import Services
 
@@ -32,7 +33,9 @@ def ring_lost_deliveries(services: Services) -> int:
     with services.database.read() as connection:
         waiting = {
             pool: number
-            for (pool, state), number in count_jobs(connection).items()
+            for (pool, state), number in count_jobs(
+                connection, services.configuration.catalog.pools
+            ).items()
             if state is JobState.QUEUED
         }
     rung = 0
@@ -54,7 +57,13 @@ def reap_lost_jobs(services: Services) -> int:
     num_moved = 0
     for job_id in expired:
         with services.database.write() as connection:
-            moved = reap(connection, job_id, max_attempts=services.settings.max_attempts, now=now)
+            moved = reap(
+                connection,
+                job_id,
+                max_attempts=services.settings.max_attempts,
+                rules=services.configuration.plans.points,
+                now=now,
+            )
         if moved is None:
             continue
         num_moved += 1

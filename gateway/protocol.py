@@ -154,7 +154,7 @@ class UploadedArtifact(_Message):
 class CompleteRequest(_Message):
     """The attempt succeeded and its artifacts are uploaded. Safe to send again."""
 
-    attempt: int
+    attempt: Annotated[int, Field(ge=1)]
     rendered: Rendered
     artifacts: list[UploadedArtifact]
 
@@ -167,7 +167,7 @@ class FailRequest(_Message):
         retryable: another attempt may succeed; else the job fails now and is refunded.
     """
 
-    attempt: int
+    attempt: Annotated[int, Field(ge=1)]
     code: FailureCode
     message: Annotated[str, Field(max_length=500)]
     retryable: bool

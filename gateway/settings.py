@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-class _GatewayFile(BaseModel):
+class GatewayFile(BaseModel):
     """`configs/gateway.yaml`: the settings that are not secrets and not places."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -126,7 +126,7 @@ def load_settings(config_dir: Path) -> Settings:
     Raises:
         ConfigError: naming the line of the file, or the variable that is missing or wrong.
     """
-    file = load_yaml_as(config_dir / "gateway.yaml", _GatewayFile)
+    file = load_yaml_as(config_dir / "gateway.yaml", GatewayFile)
     values: dict[str, Any] = {**file.model_dump(exclude_unset=True), "config_dir": config_dir}
     try:
         return Settings(**values)

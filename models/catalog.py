@@ -6,7 +6,7 @@ hears of it before a point is held.
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import override
@@ -15,6 +15,7 @@ from models.configfile import load_yaml_as
 from models.spec import Kind, VideoSpec
 
 BUILTIN_PREFIX = "builtin:"
+DEFAULT_MODE = "standard"
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -95,6 +96,8 @@ class ModelCard(_Strict):
         fps: frames per second it was trained for; the first is the default.
         seconds: clip lengths offered. A clip of `s` seconds has `s * fps` steps of motion after
             its first frame, hence `s * fps + 1` frames: how video autoencoders count.
+        modes: denoising steps by mode, the default mode first; `standard` with the default number
+            of steps if left out. Fewer steps than the mode's may be asked for, more may not.
         max_prompt_chars: longest prompt and negative prompt, in characters.
         max_batch: most jobs in one call of the pipeline.
         deadline_s: seconds one attempt may take before its worker gives up.
@@ -118,6 +121,7 @@ class ModelCard(_Strict):
     max_prompt_chars: Annotated[int, Field(ge=1)]
     max_batch: Annotated[int, Field(ge=1)] = 1
     deadline_s: Annotated[float, Field(gt=0)]
+    modes: dict[str, int] = Field(default_factory=dict)
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @field_validator("sizes")
@@ -126,6 +130,21 @@ class ModelCard(_Strict):
         for size in sizes:
             parse_size(size)
         return sizes
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_mode(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        steps = fields.get("num_inference_steps")
+        if fields.get("modes") or not isinstance(steps, dict):
+            return fields
+        return {**fields, "modes": {DEFAULT_MODE: steps.get("default")}}
+
+    @model_validator(mode="after")
+    def _modes_are_within_steps(self) -> "ModelCard":
+        for mode, steps in self.modes.items():
+            if not self.num_inference_steps.min <= steps <= self.num_inference_steps.max:
+                raise ValueError(f"mode {mode} has {steps} steps, outside num_inference_steps")
+        return self
 
     @model_validator(mode="after")
     def _offers_only_what_it_can_make(self) -> "ModelCard":
@@ -148,6 +167,30 @@ class ModelCard(_Strict):
             name = self.checkpoint.removeprefix(BUILTIN_PREFIX)
             return Path(__file__).parent / name / "checkpoint"
         return base / self.checkpoint
+
+    @property
+    def default_mode(self) -> str:
+        """The mode of a request that names none."""
+        return next(iter(self.modes))
+
+    def example(
+        self, *, kind: Kind, mode: str, size: str, fps: int, seconds: int, prompt: str = "-"
+    ) -> VideoSpec:
+        """A spec with these choices of the card and defaults for the rest."""
+        width, height = parse_size(size)
+        return VideoSpec(
+            kind=kind,
+            model=self.id,
+            prompt=prompt,
+            width=width,
+            height=height,
+            num_frames=seconds * fps + 1,
+            fps=fps,
+            mode=mode,
+            num_inference_steps=self.modes[mode],
+            guidance_scale=self.guidance_scale.default,
+            seed=0,
+        )
 
     def check(self, spec: VideoSpec) -> None:
         """Make sure this model renders `spec` exactly as written.
@@ -201,16 +244,24 @@ class ModelCard(_Strict):
             )
 
     def _check_sampling(self, spec: VideoSpec) -> None:
-        values = (
-            ("num_inference_steps", self.num_inference_steps, spec.num_inference_steps),
-            ("guidance_scale", self.guidance_scale, spec.guidance_scale),
+        if spec.mode not in self.modes:
+            raise SpecError(
+                "mode",
+                f"{self.id} has the modes {', '.join(self.modes)}, not {spec.mode}",
+                limit=[*self.modes],
+                value=spec.mode,
+            )
+        steps, guidance = self.num_inference_steps, self.guidance_scale
+        bounds: tuple[tuple[str, float, float, float], ...] = (
+            ("num_inference_steps", steps.min, self.modes[spec.mode], spec.num_inference_steps),
+            ("guidance_scale", guidance.min, guidance.max, spec.guidance_scale),
         )
-        for param, allowed, value in values:
-            if not allowed.min <= value <= allowed.max:
+        for param, least, most, value in bounds:
+            if not least <= value <= most:
                 raise SpecError(
                     param,
-                    f"{param} must be from {allowed.min} to {allowed.max}, not {value}",
-                    limit=[allowed.min, allowed.max],
+                    f"{param} must be from {least} to {most}, not {value}",
+                    limit=[least, most],
                     value=value,
                 )
 
@@ -231,6 +282,11 @@ class Catalog(_Strict):
     def default(self) -> ModelCard:
         """The model of a request that names none."""
         return self.models[0]
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """Every pool that serves a model."""
+        return frozenset(card.pool for card in self.models)
 
     def find(self, model_id: str) -> ModelCard | None:
         """The card with this id, or None."""

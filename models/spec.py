@@ -38,6 +38,7 @@ class VideoSpec(BaseModel):
         height: pixels.
         num_frames: frames in the finished clip.
         fps: frames per second of the finished clip.
+        mode: the card's name for how much work goes in; priced.
         guidance_scale: classifier-free guidance; 1 and below turn it off.
         seed: of the initial noise; the same spec on the same model gives the same frames.
         image: the first frame, a local file; set where the kind needs one, by whoever renders.
@@ -53,6 +54,7 @@ class VideoSpec(BaseModel):
     height: Annotated[int, Field(gt=0)]
     num_frames: Annotated[int, Field(gt=0)]
     fps: Annotated[int, Field(gt=0)]
+    mode: str = "standard"
     num_inference_steps: Annotated[int, Field(gt=0)]
     guidance_scale: Annotated[float, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]

@@ -93,17 +93,26 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    """The shipped configuration, but for plans that leave tests more room."""
+    folder = tmp_path / "configs"
+    shutil.copytree(ROOT / "configs", folder)
+    shutil.copyfile(ROOT / "tests" / "support" / "plans.yaml", folder / "plans.yaml")
+    return folder
+
+
+@pytest.fixture
 def services(
-    database_url: str, redis_url: str, tmp_path: Path, clock: ManualClock
+    database_url: str, redis_url: str, tmp_path: Path, config_dir: Path, clock: ManualClock
 ) -> Iterator[Services]:
-    """A whole gateway's parts over real servers, with the shipped configuration."""
+    """A whole gateway's parts over real servers."""
     settings = Settings(
         database_url=database_url,
         redis_url=redis_url,
         storage_dir=tmp_path / "store",
         secret="a-secret-that-is-long-enough-for-the-tests",
         worker_token=WORKER_TOKEN,
-        config_dir=ROOT / "configs",
+        config_dir=config_dir,
     )
     built = build_services(settings, clock)
     yield built

@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import Connection, insert, select, update
 
 from gateway.accounts.keys import PREFIX, generate_key, hash_key, hint_of
 from gateway.db.tables import account, api_key
 from gateway.domain.errors import AuthenticationFailed
-from gateway.ids import new_id
+from gateway.ids import ACCOUNT_PREFIX, KEY_PREFIX, new_id
+
+
+class Scope(StrEnum):
+    """What a key opens: an account's own things, or everybody's."""
+
+    CLIENT = "client"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True)
@@ -17,8 +25,8 @@ class Caller:
 
     account_id: str
     key_id: str
-    plan_id: str
     is_suspended: bool
+    scope: Scope
 
 
 def ensure_account(connection: Connection, name: str, *, plan_id: str, now: datetime) -> str:
@@ -26,22 +34,25 @@ def ensure_account(connection: Connection, name: str, *, plan_id: str, now: date
     found = connection.execute(select(account.c.id).where(account.c.name == name)).scalar()
     if found is not None:
         return str(found)
-    account_id = new_id("acc", now)
+    account_id = new_id(ACCOUNT_PREFIX, now)
     connection.execute(
         insert(account).values(id=account_id, name=name, plan=plan_id, created_at=now)
     )
     return account_id
 
 
-def create_key(connection: Connection, account_id: str, *, now: datetime) -> str:
+def create_key(
+    connection: Connection, account_id: str, *, now: datetime, scope: Scope = Scope.CLIENT
+) -> str:
     """A new key of the account. It cannot be read again: only its hash is kept."""
     key = generate_key()
     connection.execute(
         insert(api_key).values(
-            id=new_id("key", now),
+            id=new_id(KEY_PREFIX, now),
             account_id=account_id,
             secret_sha256=hash_key(key),
             hint=hint_of(key),
+            scope=scope,
             created_at=now,
         )
     )
@@ -69,7 +80,7 @@ def authenticate(connection: Connection, key: str | None, *, now: datetime) -> C
     if not key.startswith(PREFIX):
         raise AuthenticationFailed("this is not an API key of ours; ours start with rg_")
     row = connection.execute(
-        select(api_key, account.c.plan, account.c.suspended_at)
+        select(api_key, account.c.suspended_at)
         .join(account, account.c.id == api_key.c.account_id)
         .where(api_key.c.secret_sha256 == hash_key(key))
     ).one_or_none()
@@ -79,4 +90,4 @@ def authenticate(connection: Connection, key: str | None, *, now: datetime) -> C
         raise AuthenticationFailed("this API key was revoked")
     if row.expires_at is not None and row.expires_at <= now:
         raise AuthenticationFailed("this API key has expired")
-    return Caller(row.account_id, row.id, row.plan, row.suspended_at is not None)
+    return Caller(row.account_id, row.id, row.suspended_at is not None, Scope(row.scope))

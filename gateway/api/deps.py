@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from gateway.accounts.service import Caller, authenticate
-from gateway.domain.errors import AuthenticationFailed
+from gateway.accounts.service import Caller, Scope, authenticate
+from gateway.domain.errors import AccountSuspended, AuthenticationFailed, PermissionDenied
 from gateway.services import Services
 
 _bearer = HTTPBearer(auto_error=False, description="An API key: rg_...")
@@ -35,6 +35,23 @@ def get_caller(credentials: _Credentials, services: ServicesDep) -> Caller:
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
+
+
+def get_admin(caller: CallerDep) -> Caller:
+    """Whose key the request carries, if it opens everybody's things.
+
+    Raises:
+        PermissionDenied: it is an ordinary key.
+        AccountSuspended: so that nobody who is suspended lifts that.
+    """
+    if caller.scope is not Scope.ADMIN:
+        raise PermissionDenied("this needs a key of scope admin")
+    if caller.is_suspended:
+        raise AccountSuspended("this account is suspended")
+    return caller
+
+
+AdminDep = Annotated[Caller, Depends(get_admin)]
 
 
 def require_worker(credentials: _Credentials, services: ServicesDep) -> None:

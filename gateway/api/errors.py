@@ -16,12 +16,16 @@ from starlette.exceptions import HTTPException
 
 from gateway.domain.errors import (
     AccountSuspended,
+    AlreadyDone,
     AuthenticationFailed,
+    DailyLimit,
     GatewayError,
     IdempotencyMismatch,
     InsufficientPoints,
     InvalidRequest,
     NotFound,
+    PermissionDenied,
+    PlanLimit,
     StaleAttempt,
     TooManyJobs,
     Unavailable,
@@ -35,12 +39,18 @@ STATUSES: dict[type[GatewayError], tuple[int, str]] = {
     AuthenticationFailed: (401, "authentication_error"),
     InsufficientPoints: (402, "insufficient_quota"),
     AccountSuspended: (403, "permission_error"),
+    PermissionDenied: (403, "permission_error"),
+    PlanLimit: (403, "permission_error"),
     NotFound: (404, "not_found_error"),
     StaleAttempt: (409, "conflict_error"),
     IdempotencyMismatch: (422, "invalid_request_error"),
     TooManyJobs: (429, "rate_limit_error"),
+    DailyLimit: (429, "rate_limit_error"),
+    AlreadyDone: (409, "conflict_error"),
     Unavailable: (503, "server_error"),
 }
+# What no retry cures; openai's SDK heeds the header, and would retry these statuses otherwise.
+NO_RETRY = (DailyLimit, AlreadyDone)
 RETRY_AFTER_S = {TooManyJobs: 5, Unavailable: 1}
 _TYPES_BY_STATUS = {404: "not_found_error"}
 _CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
@@ -101,6 +111,8 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     status, kind = status_of(type(error))
     retry_after = next((s for cls, s in RETRY_AFTER_S.items() if isinstance(error, cls)), None)
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    if isinstance(error, NO_RETRY):
+        headers["x-should-retry"] = "false"
     if isinstance(error, AuthenticationFailed):
         headers["WWW-Authenticate"] = "Bearer"
     return _answer(

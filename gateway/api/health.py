@@ -48,7 +48,9 @@ def metrics(services: ServicesDep) -> Response:
         "reelgate_jobs_open", "Jobs that wait or run.", labels=["pool", "state"]
     )
     with services.database.read() as connection:
-        for (pool, state), number in count_jobs(connection).items():
+        for (pool, state), number in count_jobs(
+            connection, services.configuration.catalog.pools
+        ).items():
             jobs.add_metric([pool, state], number)
     lines = generate_latest(services.metrics.registry) + generate_latest(_Once(jobs))
     return Response(lines, media_type="text/plain; version=0.0.4; charset=utf-8")

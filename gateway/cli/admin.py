@@ -1,57 +1,222 @@
-"""`reelgate admin`: what operators do to accounts. Works with and without a gateway."""
+"""`reelgate admin`: what operators do to accounts. Works with and without a running gateway.
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+The same functions as `/admin/v1`; every write needs a reason and is logged.
+"""
+
 from typing import Annotated
 
 import typer
 
-from gateway.accounts.service import create_key, ensure_account, revoke_key
-from gateway.cli.serve import config_dir
-from gateway.services import Services, build_services, close_services
-from gateway.settings import load_settings
+from gateway.admin.accounts import get_account_id
+from gateway.admin.orders import (
+    AccountOrder,
+    CorrectPoints,
+    CreateAccount,
+    CreateCode,
+    GrantPoints,
+    Resume,
+    SetPlan,
+    Suspend,
+    TopUpPoints,
+)
+from gateway.admin.service import change_account, create_account, create_bonus_code, show_account
+from gateway.cli.admin_keys import key_app
+from gateway.cli.admin_records import add_records
+from gateway.cli.desk import (
+    AccountArgument,
+    JsonOption,
+    KeyOption,
+    PointsOption,
+    ReasonOption,
+    open_services,
+    show_done,
+    show_instant,
+    show_state,
+    sign,
+)
+from gateway.services import Services
 
-admin = typer.Typer(help="Accounts and keys.", no_args_is_help=True)
-key = typer.Typer(help="API keys.", no_args_is_help=True)
-admin.add_typer(key, name="key")
+admin = typer.Typer(help="Accounts, points, keys and records.", no_args_is_help=True)
+account_app = typer.Typer(help="Accounts.", no_args_is_help=True)
+plan_app = typer.Typer(help="Plans of accounts.", no_args_is_help=True)
+points_app = typer.Typer(help="Points of accounts.", no_args_is_help=True)
+code_app = typer.Typer(help="Bonus codes.", no_args_is_help=True)
+admin.add_typer(account_app, name="account")
+admin.add_typer(plan_app, name="plan")
+admin.add_typer(points_app, name="points")
+admin.add_typer(code_app, name="code")
+admin.add_typer(key_app, name="key")
+add_records(admin)
 
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_ValidDays = Annotated[
+    int, typer.Option("--valid-days", help="They live until the end of the day this far ahead.")
+]
 
 
-@key.command("create")
-def key_create(
-    account: Annotated[str, typer.Option(help="Name of the account; created if it is new.")],
+@account_app.command("create")
+def account_create(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
     *,
-    as_json: _Json = False,
+    reason: ReasonOption,
+    plan: Annotated[str | None, typer.Option(help="The default plan if left out.")] = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Create an API key. It is shown this once and kept only as a hash."""
-    with _services() as services:
-        now = services.clock.now()
-        plan_id = services.configuration.plans.default.id
-        with services.database.write() as connection:
-            account_id = ensure_account(connection, account, plan_id=plan_id, now=now)
-            secret = create_key(connection, account_id, now=now)
-    if as_json:
-        typer.echo(json.dumps({"account_id": account_id, "key": secret}))
-    else:
-        typer.echo(f"{secret}\nKey of account {account} ({account_id}); it is not shown again.")
+    """Make an account."""
+    with open_services() as services, services.database.write() as connection:
+        done = create_account(
+            connection,
+            CreateAccount(name=name, plan=plan, reason=reason),
+            sign(key),
+            plans=services.configuration.plans,
+            now=services.clock.now(),
+        )
+    show_done(done, as_json=as_json)
 
 
-@key.command("revoke")
-def key_revoke(secret: Annotated[str, typer.Argument(metavar="KEY")]) -> None:
-    """Make a key useless at once."""
-    with _services() as services, services.database.write() as connection:
-        revoked = revoke_key(connection, secret, now=services.clock.now())
-    typer.echo("revoked" if revoked else "no such key, or it was revoked before")
-    if not revoked:
-        raise typer.Exit(1)
+@account_app.command("show")
+def account_show(account: AccountArgument, *, as_json: JsonOption = False) -> None:
+    """Show an account, brought up to now as if its owner had come."""
+    with open_services() as services, services.database.write() as connection:
+        state = show_account(
+            connection,
+            get_account_id(connection, account),
+            plans=services.configuration.plans,
+            now=services.clock.now(),
+        )
+    show_state(state, as_json=as_json)
 
 
-@contextmanager
-def _services() -> Iterator[Services]:
-    services = build_services(load_settings(config_dir()))
-    try:
-        yield services
-    finally:
-        close_services(services)
+@account_app.command("suspend")
+def account_suspend(
+    account: AccountArgument,
+    *,
+    reason: ReasonOption,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the account look, not submit. Open jobs go on."""
+    with open_services() as services:
+        _change(services, account, Suspend(reason=reason), key, as_json=as_json)
+
+
+@account_app.command("resume")
+def account_resume(
+    account: AccountArgument,
+    *,
+    reason: ReasonOption,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the account submit again."""
+    with open_services() as services:
+        _change(services, account, Resume(reason=reason), key, as_json=as_json)
+
+
+@plan_app.command("set")
+def plan_set(
+    account: AccountArgument,
+    plan: Annotated[str, typer.Argument(metavar="PLAN")],
+    *,
+    reason: ReasonOption,
+    periods: Annotated[int | None, typer.Option(help="Months; without end if left out.")] = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the account on a plan: a higher one now, a lower one when its period ends."""
+    with open_services() as services:
+        order = SetPlan(plan=plan, num_periods=periods, reason=reason)
+        _change(services, account, order, key, as_json=as_json)
+
+
+@points_app.command("grant")
+def points_grant(
+    account: AccountArgument,
+    *,
+    points: PointsOption,
+    reason: ReasonOption,
+    valid_days: _ValidDays = 30,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give points away."""
+    with open_services() as services:
+        order = GrantPoints(points=points, valid_days=valid_days, reason=reason)
+        _change(services, account, order, key, as_json=as_json)
+
+
+@points_app.command("topup")
+def points_topup(
+    account: AccountArgument,
+    *,
+    pack: Annotated[str, typer.Option(help="Id of a pack of plans.yaml.")],
+    payment: Annotated[str, typer.Option(help="Id of the payment; it counts once.")],
+    reason: ReasonOption,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Grant a pack that was paid for."""
+    with open_services() as services:
+        order = TopUpPoints(pack=pack, payment_id=payment, reason=reason)
+        _change(services, account, order, key, as_json=as_json)
+
+
+@points_app.command("correct")
+def points_correct(
+    account: AccountArgument,
+    *,
+    points: Annotated[int, typer.Option(help="Positive is granted, negative taken back.")],
+    reason: ReasonOption,
+    valid_days: _ValidDays = 365,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put points right. What is held or spent is never taken back."""
+    with open_services() as services:
+        order = CorrectPoints(points=points, valid_days=valid_days, reason=reason)
+        _change(services, account, order, key, as_json=as_json)
+
+
+@code_app.command("create")
+def code_create(
+    code: Annotated[str, typer.Argument(metavar="CODE", help="Of A-Z, 0-9 and -.")],
+    *,
+    points: PointsOption,
+    reason: ReasonOption,
+    valid_days: _ValidDays = 30,
+    max_uses: Annotated[int, typer.Option(help="Accounts that may use it.")] = 1,
+    usable_days: Annotated[int, typer.Option(help="Days in which it may be used.")] = 30,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a bonus code."""
+    with open_services() as services, services.database.write() as connection:
+        order = CreateCode(
+            code=code,
+            points=points,
+            valid_days=valid_days,
+            max_uses=max_uses,
+            usable_days=usable_days,
+            reason=reason,
+        )
+        plans, now = services.configuration.plans, services.clock.now()
+        done = create_bonus_code(connection, order, sign(key), plans=plans, now=now)
+    made = done.result
+    until = show_instant(made.expires_at)
+    text = f"{made.code}: {made.points} points for {made.max_uses} accounts, usable until {until}"
+    typer.echo(made.model_dump_json() if as_json else text)
+
+
+def _change(
+    services: Services, account: str, order: AccountOrder, key: str | None, *, as_json: bool
+) -> None:
+    with services.database.write() as connection:
+        done = change_account(
+            connection,
+            get_account_id(connection, account),
+            order,
+            sign(key),
+            plans=services.configuration.plans,
+            now=services.clock.now(),
+        )
+    show_done(done, as_json=as_json)

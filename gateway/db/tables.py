@@ -85,6 +85,7 @@ api_key = Table(
     Column("account_id", Id, ForeignKey("account.id"), nullable=False, index=True),
     Column("secret_sha256", String(64), nullable=False, unique=True),
     Column("hint", String(16), nullable=False),
+    Column("scope", String(8), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
@@ -117,8 +118,16 @@ job = Table(
     ),
     CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="lease"),
     Index("ix_job_claim", "pool", "state", "id"),
-    Index("ix_job_lease", "state", "lease_until"),
+    # Only running jobs have a lease. An index that leads with `state` would tempt PostgreSQL to
+    # read everybody's queued jobs, when its statistics come from a time when none waited.
+    Index(
+        "ix_job_lease",
+        "lease_until",
+        sqlite_where=text("lease_until IS NOT NULL"),
+        postgresql_where=text("lease_until IS NOT NULL"),
+    ),
     Index("ix_job_account", "account_id", "id"),
+    Index("ix_job_account_state", "account_id", "state"),
 )
 
 attempt = Table(
@@ -155,6 +164,37 @@ idempotency = Table(
     Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
+# A bought plan. Without a row the account is on the default plan.
+subscription = Table(
+    "subscription",
+    metadata,
+    Column("account_id", Id, ForeignKey("account.id"), primary_key=True),
+    Column("plan", String(32), nullable=False),
+    # The day of the purchase; every period is counted from it. The number of the current one.
+    Column("anchor_on", Date, nullable=False),
+    Column("period", Integer, nullable=False),
+    Column("period_ends_at", UtcDateTime, nullable=False),
+    # What the next period begins with; and how many periods there are, if not without end.
+    Column("next_plan", String(32)),
+    Column("num_periods", Integer),
+    CheckConstraint("period >= 0 AND num_periods >= 1", name="periods"),
+)
+
+bonus_code = Table(
+    "bonus_code",
+    metadata,
+    Column("code", String(64), primary_key=True),
+    Column("points", Points, nullable=False),
+    Column("valid_days", Integer, nullable=False),
+    Column("max_uses", Integer, nullable=False),
+    Column("uses", Integer, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("points > 0 AND uses >= 0 AND uses <= max_uses", name="uses"),
+)
+
+LIVE_LOT = "available > 0 OR held > 0"
+
 # Points granted together, with one expiry. The four amounts are a checked cache of the entries.
 lot = Table(
     "lot",
@@ -169,13 +209,24 @@ lot = Table(
     Column("held", Points, nullable=False),
     Column("spent", Points, nullable=False),
     Column("expired", Points, nullable=False),
+    Column("revoked", Points, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     CheckConstraint(
-        "available >= 0 AND held >= 0 AND spent >= 0 AND expired >= 0", name="not_negative"
+        "available >= 0 AND held >= 0 AND spent >= 0 AND expired >= 0 AND revoked >= 0",
+        name="not_negative",
     ),
-    CheckConstraint("granted = available + held + spent + expired", name="adds_up"),
-    Index("ix_lot_draw", "account_id", "priority", "expires_at", "id"),
+    CheckConstraint("granted = available + held + spent + expired + revoked", name="adds_up"),
+    # Each day leaves a dead lot behind; what is drawn from are the few that live.
+    Index(
+        "ix_lot_live",
+        "account_id",
+        "priority",
+        "expires_at",
+        "id",
+        sqlite_where=text(LIVE_LOT),
+        postgresql_where=text(LIVE_LOT),
+    ),
 )
 
 # One per job: what was set aside, and what became of it.
@@ -187,6 +238,7 @@ hold = Table(
     Column("points", Points, nullable=False),
     Column("charged", Points),
     Column("price_version", String(16), nullable=False),
+    Column("breakdown", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("closed_at", UtcDateTime),
     CheckConstraint("points >= 0 AND charged >= 0 AND charged <= points", name="charge"),
@@ -201,8 +253,11 @@ ledger_tx = Table(
     Column("key", String(160), nullable=False, unique=True),
     Column("account_id", Id, ForeignKey("account.id"), nullable=False, index=True),
     Column("job_id", Id, ForeignKey("job.id")),
+    Column("reason", Text),
     Column("at", UtcDateTime, nullable=False),
-    CheckConstraint("kind IN ('grant', 'hold', 'settle', 'refund', 'expire')", name="kind"),
+    CheckConstraint(
+        "kind IN ('grant', 'hold', 'settle', 'refund', 'expire', 'revoke')", name="kind"
+    ),
     # However many workers, sweeps and clients race: one hold and one end of it per job.
     Index(
         "uq_ledger_tx_one_hold",
@@ -230,5 +285,24 @@ ledger_entry = Table(
     Column("book", String(9), nullable=False),
     Column("amount", Points, nullable=False),
     UniqueConstraint("tx_id", "lot_id", "book"),
-    CheckConstraint("book IN ('issued', 'available', 'held', 'spent', 'expired')", name="book"),
+    CheckConstraint(
+        "book IN ('issued', 'available', 'held', 'spent', 'expired', 'revoked')", name="book"
+    ),
+)
+
+# What operators did, append-only: each row seals the one before it with a hash.
+admin_log = Table(
+    "admin_log",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=False),
+    # The same order sent again is known by its key.
+    Column("key", String(100), nullable=False, unique=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(100), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("account_id", Id, ForeignKey("account.id"), index=True),
+    Column("reason", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("previous_sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
 )

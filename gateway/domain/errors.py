@@ -8,10 +8,14 @@ GatewayError
 |  +- UnsupportedByModel     no served model can do this
 +- AuthenticationFailed      no key, or one that does not exist, expired or was revoked
 +- AccountSuspended
++- PermissionDenied         the key does not open this
++- PlanLimit                 the plan does not allow this; names the smallest that does
 +- NotFound                  no such thing, or somebody else's
 |  +- ContentNotReady        the video is not finished, or has no such file
 +- InsufficientPoints
 +- TooManyJobs               the plan's jobs are all waiting or running
++- DailyLimit                the plan's jobs of the day are used up
++- AlreadyDone               a grant, code or payment that counts once was used before
 +- IdempotencyMismatch       a used key with another request
 +- StaleAttempt              a worker speaks of an attempt that is no longer its own
 +- Unavailable               a part we need is away; nothing happened
@@ -96,6 +100,38 @@ class AccountSuspended(GatewayError):
     code = "account_suspended"
 
 
+class PermissionDenied(GatewayError):
+    """The key is good, but its scope does not open this."""
+
+    code = "permission_denied"
+
+
+class PlanLimit(GatewayError):
+    """The account's plan does not allow the request as it is."""
+
+    code = "plan_limit"
+
+    def __init__(
+        self, *, param: str, limit: object, value: object, plan: str, smallest_plan: str | None
+    ) -> None:
+        other = f"; plan {smallest_plan} allows it" if smallest_plan else ""
+        super().__init__(f"plan {plan} allows {param} {limit}, not {value}{other}", param=param)
+        self.limit = limit
+        self.value = value
+        self.plan = plan
+        self.smallest_plan = smallest_plan
+
+    @override
+    def details(self) -> dict[str, object]:
+        """The limit, the value seen, and the smallest plan that allows it."""
+        return {
+            "limit": self.limit,
+            "value": self.value,
+            "plan": self.plan,
+            "smallest_plan": self.smallest_plan,
+        }
+
+
 class NotFound(GatewayError):
     """It does not exist, or it belongs to somebody else."""
 
@@ -113,20 +149,29 @@ class InsufficientPoints(GatewayError):
 
     code = "insufficient_points"
 
-    def __init__(self, *, required: int, available: int, next_grant_at: datetime | None) -> None:
+    def __init__(
+        self,
+        *,
+        required: int,
+        available: int,
+        next_grant_at: datetime | None,
+        cheaper: dict[str, object] | None = None,
+    ) -> None:
         super().__init__(f"this video costs {required} points, {available} are available")
         self.required = required
         self.available = available
         self.next_grant_at = next_grant_at
+        self.cheaper = cheaper
 
     @override
     def details(self) -> dict[str, object]:
-        """Points required and available, and when new ones come."""
+        """Points required and available, when new ones come, and a request that would fit."""
         next_grant_at = self.next_grant_at.isoformat() if self.next_grant_at else None
         return {
             "required": self.required,
             "available": self.available,
             "next_grant_at": next_grant_at,
+            "cheaper_request": self.cheaper,
         }
 
 
@@ -143,6 +188,28 @@ class TooManyJobs(GatewayError):
     def details(self) -> dict[str, object]:
         """The plan's limit."""
         return {"limit": self.limit}
+
+
+class DailyLimit(GatewayError):
+    """The plan's number of jobs a day is used up. No retry cures it today."""
+
+    code = "daily_limit"
+
+    def __init__(self, *, limit: int, resets_at: datetime) -> None:
+        super().__init__(f"{limit} jobs a day are allowed, and they were sent")
+        self.limit = limit
+        self.resets_at = resets_at
+
+    @override
+    def details(self) -> dict[str, object]:
+        """The plan's limit and when the next day begins."""
+        return {"limit": self.limit, "resets_at": self.resets_at.isoformat()}
+
+
+class AlreadyDone(GatewayError):
+    """It counts once, and that was before. Nothing happened now."""
+
+    code = "already_done"
 
 
 class IdempotencyMismatch(GatewayError):

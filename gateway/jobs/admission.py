@@ -26,6 +26,7 @@ class VideoRequest(BaseModel):
         seconds: clip length; one of the card's.
         size: `WIDTHxHEIGHT`, or `width` and `height`.
         num_frames: instead of `seconds`.
+        mode: how much work goes in; one of the card's, and priced.
         external_task_id: the client's own id; unique per account, so it is an idempotency key.
         metadata: kept and given back; up to 16 keys of text.
     """
@@ -41,6 +42,7 @@ class VideoRequest(BaseModel):
     height: Annotated[int, Field(ge=1, le=16384)] | None = None
     num_frames: Annotated[int, Field(ge=1, le=100_000)] | None = None
     fps: Annotated[int, Field(ge=1, le=240)] | None = None
+    mode: Annotated[str, Field(max_length=32)] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
@@ -66,14 +68,32 @@ def parse_request(fields: dict[str, Any]) -> VideoRequest:
         raise _refusal(error) from None
 
 
-def build_spec(request: VideoRequest, catalog: Catalog, *, has_image: bool) -> VideoSpec:
+def find_card(model_id: str | None, catalog: Catalog) -> ModelCard:
+    """The model asked for, or the default.
+
+    Raises:
+        ModelNotFound: there is none of this id.
+    """
+    card = catalog.default if model_id is None else catalog.find(model_id)
+    if card is None:
+        served = [known.id for known in catalog.models]
+        raise ModelNotFound(
+            f"no model {model_id!r} here; served are {', '.join(served)}",
+            param="model",
+            limit=served,
+            value=model_id,
+        )
+    return card
+
+
+def build_spec(request: VideoRequest, card: ModelCard, *, has_image: bool) -> VideoSpec:
     """The spec of `request`, with every open choice made; a missing seed is drawn.
 
     Raises:
         InvalidRequest: the model cannot do exactly this.
     """
-    card = _find_card(request.model, catalog)
     fps = request.fps or card.fps[0]
+    mode = request.mode or card.default_mode
     width, height = _size(request, card)
     try:
         spec = VideoSpec(
@@ -85,8 +105,9 @@ def build_spec(request: VideoRequest, catalog: Catalog, *, has_image: bool) -> V
             height=height,
             num_frames=_num_frames(request, card, fps),
             fps=fps,
+            mode=mode,
             num_inference_steps=_or_default(
-                request.num_inference_steps, card.num_inference_steps.default
+                request.num_inference_steps, card.modes.get(mode, card.num_inference_steps.default)
             ),
             guidance_scale=_or_default(request.guidance_scale, card.guidance_scale.default),
             seed=_or_default(request.seed, secrets.randbelow(MAX_SEED + 1)),
@@ -97,19 +118,6 @@ def build_spec(request: VideoRequest, catalog: Catalog, *, has_image: bool) -> V
             error.message, param=error.param, limit=error.limit, value=error.value
         ) from None
     return spec
-
-
-def _find_card(model_id: str | None, catalog: Catalog) -> ModelCard:
-    card = catalog.default if model_id is None else catalog.find(model_id)
-    if card is None:
-        served = [known.id for known in catalog.models]
-        raise ModelNotFound(
-            f"no model {model_id!r} here; served are {', '.join(served)}",
-            param="model",
-            limit=served,
-            value=model_id,
-        )
-    return card
 
 
 def _size(request: VideoRequest, card: ModelCard) -> tuple[int, int]:

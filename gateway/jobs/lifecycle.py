@@ -1,7 +1,8 @@
 """Every move of a job between its states, each with what it does to the hold.
 
 One transaction a move: lock the account, compare-and-set the job, end the hold if the state is
-final. Zero rows means that somebody else moved first. Nothing else writes `job.state`.
+final. Zero rows means that somebody else moved first. Beside `gateway.jobs.claim`, nothing else
+writes `job.state`.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 from gateway.db.tables import artifact, attempt, job
 from gateway.domain.errors import NotFound, StaleAttempt
 from gateway.domain.jobs import OPEN_STATES, AttemptOutcome, JobState
+from gateway.domain.plans import PointRules
+from gateway.domain.points import Fault
 from gateway.jobs.files import artifact_key
 from gateway.jobs.repository import is_live
+from gateway.points.holds import refund, settle
 from gateway.points.ledger import lock_account
-from gateway.points.service import refund, settle
-from gateway.protocol import AttemptRef, CompleteRequest, FailRequest, FailureCode, InputRole
+from gateway.protocol import CompleteRequest, FailRequest, FailureCode, InputRole
 
 LOST_MESSAGE = "the worker that rendered this was lost"
 
@@ -33,62 +36,13 @@ class Moved:
     model: str
 
 
-def claim(
-    connection: Connection, pool: str, worker: str, *, limit: int, lease_s: float, now: datetime
-) -> list[str]:
-    """Give up to `limit` waiting jobs of `pool` to `worker`; their ids, the longest waiting first.
-
-    Two workers never get the same job: rows another claim looks at are passed over.
-    """
-    waiting = connection.execute(
-        select(job.c.id, job.c.attempt)
-        .where(job.c.pool == pool, job.c.state == JobState.QUEUED)
-        .order_by(job.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    for row in waiting:
-        connection.execute(
-            update(job)
-            .where(job.c.id == row.id)
-            .values(
-                state=JobState.RUNNING,
-                attempt=row.attempt + 1,
-                worker=worker,
-                lease_until=now + timedelta(seconds=lease_s),
-                started_at=now,
-            )
-        )
-        connection.execute(
-            insert(attempt).values(
-                job_id=row.id, attempt=row.attempt + 1, worker=worker, started_at=now
-            )
-        )
-    return [row.id for row in waiting]
-
-
-def renew_leases(
-    connection: Connection, held: list[AttemptRef], *, lease_s: float, now: datetime
-) -> list[str]:
-    """Renew the leases of what a worker holds; the ids of jobs that are no longer its own."""
-    dropped = []
-    for ref in held:
-        renewed = connection.execute(
-            update(job)
-            .where(_is_running(ref.job_id, ref.attempt))
-            .values(lease_until=now + timedelta(seconds=lease_s))
-        )
-        if renewed.rowcount == 0:
-            dropped.append(ref.job_id)
-    return dropped
-
-
 def complete(
     connection: Connection,
     job_id: str,
     request: CompleteRequest,
     *,
     keep_for: timedelta,
+    rules: PointRules,
     now: datetime,
 ) -> Moved | None:
     """The attempt succeeded: its files are the job's and the hold is spent.
@@ -130,7 +84,7 @@ def complete(
             for file in request.artifacts
         ],
     )
-    settle(connection, row.account_id, job_id, now=now)
+    settle(connection, row.account_id, job_id, rules=rules, now=now)
     _close_attempt(connection, job_id, request.attempt, AttemptOutcome.SUCCEEDED, now=now)
     return Moved(job_id, JobState.SUCCEEDED, request.attempt, row.pool, row.model)
 
@@ -141,6 +95,7 @@ def fail(
     request: FailRequest,
     *,
     max_attempts: int,
+    rules: PointRules,
     now: datetime,
 ) -> Moved:
     """The attempt failed: the job waits again, or fails for good and is refunded.
@@ -156,15 +111,23 @@ def fail(
     if request.retryable and request.attempt < max_attempts:
         return _requeue(connection, row, condition)
     return _fail_for_good(
-        connection, row, condition, code=request.code, message=request.message, now=now
+        connection,
+        row,
+        condition,
+        code=request.code,
+        message=request.message,
+        rules=rules,
+        now=now,
     )
 
 
-def reap(connection: Connection, job_id: str, *, max_attempts: int, now: datetime) -> Moved | None:
-    """Take a job whose lease ran out from its worker; None if it was renewed meanwhile."""
-    row = _lock_job(connection, job_id)
+def reap(
+    connection: Connection, job_id: str, *, max_attempts: int, rules: PointRules, now: datetime
+) -> Moved | None:
+    """Take a job whose lease ran out from its worker; None if it was renewed or ended meanwhile."""
     condition = and_(job.c.id == job_id, job.c.state == JobState.RUNNING, job.c.lease_until <= now)
     try:
+        row = _lock_job(connection, job_id)
         if row.attempt < max_attempts:
             moved = _requeue(connection, row, condition)
         else:
@@ -174,6 +137,7 @@ def reap(connection: Connection, job_id: str, *, max_attempts: int, now: datetim
                 condition,
                 code=FailureCode.WORKER_LOST,
                 message=LOST_MESSAGE,
+                rules=rules,
                 now=now,
             )
     except StaleAttempt:
@@ -184,18 +148,9 @@ def reap(connection: Connection, job_id: str, *, max_attempts: int, now: datetim
     return moved
 
 
-def list_expired_leases(connection: Connection, *, now: datetime, limit: int) -> list[str]:
-    """Running jobs whose worker has been silent for too long."""
-    query = (
-        select(job.c.id)
-        .where(job.c.state == JobState.RUNNING, job.c.lease_until <= now)
-        .order_by(job.c.lease_until)
-        .limit(limit)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def cancel(connection: Connection, account_id: str, job_id: str, *, now: datetime) -> Moved | None:
+def cancel(
+    connection: Connection, account_id: str, job_id: str, *, rules: PointRules, now: datetime
+) -> Moved | None:
     """End an open job at its owner's wish and refund it; None if it has ended already.
 
     A worker that runs it learns so within a step; whatever it still sends is stale.
@@ -215,7 +170,7 @@ def cancel(connection: Connection, account_id: str, job_id: str, *, now: datetim
         error_code=FailureCode.CANCELED,
         error_message="canceled by its owner",
     )
-    refund(connection, row.account_id, job_id, now=now)
+    refund(connection, row.account_id, job_id, fault=Fault.CLIENTS, rules=rules, now=now)
     _close_attempt(
         connection, job_id, row.attempt, AttemptOutcome.CANCELED, FailureCode.CANCELED, now=now
     )
@@ -223,7 +178,9 @@ def cancel(connection: Connection, account_id: str, job_id: str, *, now: datetim
     return Moved(job_id, JobState.CANCELED, row.attempt, row.pool, row.model)
 
 
-def forget(connection: Connection, account_id: str, job_id: str, *, now: datetime) -> Moved | None:
+def forget(
+    connection: Connection, account_id: str, job_id: str, *, rules: PointRules, now: datetime
+) -> Moved | None:
     """Cancel the job if it is open, then remove it from its owner's sight; what cancel answered.
 
     The row stays for the ledger, without what the client wrote.
@@ -231,7 +188,7 @@ def forget(connection: Connection, account_id: str, job_id: str, *, now: datetim
     Raises:
         NotFound: the account has no such job.
     """
-    moved = cancel(connection, account_id, job_id, now=now)
+    moved = cancel(connection, account_id, job_id, rules=rules, now=now)
     connection.execute(delete(artifact).where(artifact.c.job_id == job_id))
     spec = connection.execute(select(job.c.spec).where(job.c.id == job_id)).scalar_one()
     blank = {**spec, "prompt": "", "negative_prompt": ""}
@@ -253,6 +210,7 @@ def _fail_for_good(
     *,
     code: FailureCode,
     message: str,
+    rules: PointRules,
     now: datetime,
 ) -> Moved:
     _compare_and_set(
@@ -264,7 +222,7 @@ def _fail_for_good(
         error_code=code,
         error_message=message,
     )
-    refund(connection, row.account_id, row.id, now=now)
+    refund(connection, row.account_id, row.id, fault=Fault.OURS, rules=rules, now=now)
     _drop_inputs(connection, row.id)
     return Moved(row.id, JobState.FAILED, row.attempt, row.pool, row.model)
 
@@ -308,13 +266,11 @@ def _close_attempt(
     *,
     now: datetime,
 ) -> None:
-    connection.execute(
-        update(attempt)
-        .where(
-            attempt.c.job_id == job_id, attempt.c.attempt == number, attempt.c.ended_at.is_(None)
-        )
-        .values(ended_at=now, outcome=outcome, error_code=code)
-    )
+    change = update(attempt).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
+    if outcome is not AttemptOutcome.SUCCEEDED:
+        # One that was given up for lost and came back with its video did succeed.
+        change = change.where(attempt.c.ended_at.is_(None))
+    connection.execute(change.values(ended_at=now, outcome=outcome, error_code=code))
 
 
 def _drop_inputs(connection: Connection, job_id: str) -> None:

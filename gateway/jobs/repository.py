@@ -1,5 +1,6 @@
 """Queries about jobs and their files, as typed values."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from gateway.db.tables import account, artifact, hold, job
 from gateway.domain.jobs import OPEN_STATES, JobState
+from gateway.ids import JOB_PREFIX, lowest_id
 from gateway.protocol import AttemptRef, FailureCode, Rendered
 from models.spec import Kind, VideoSpec
 
@@ -80,10 +82,18 @@ def list_jobs(
     return [_to_job(row) for row in connection.execute(query.order_by(order))]
 
 
-def count_open_jobs(connection: Connection, account_id: str) -> int:
-    """Jobs of the account that wait or run."""
+def count_queued_jobs(connection: Connection, account_id: str) -> int:
+    """Jobs of the account that wait."""
     query = select(func.count()).where(
-        job.c.account_id == account_id, job.c.state.in_(sorted(OPEN_STATES))
+        job.c.account_id == account_id, job.c.state == JobState.QUEUED
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def count_jobs_since(connection: Connection, account_id: str, instant: datetime) -> int:
+    """Jobs the account has sent since `instant`, however they ended. Ids sort by time."""
+    query = select(func.count()).where(
+        job.c.account_id == account_id, job.c.id >= lowest_id(JOB_PREFIX, instant)
     )
     return int(connection.execute(query).scalar_one())
 
@@ -97,7 +107,10 @@ def queue_positions(connection: Connection, job_ids: list[str]) -> dict[str, int
             job.c.id,
             func.row_number().over(partition_by=job.c.pool, order_by=job.c.id).label("position"),
         )
-        .where(job.c.state == JobState.QUEUED)
+        .where(
+            job.c.pool.in_(select(job.c.pool).where(job.c.id.in_(job_ids))),
+            job.c.state == JobState.QUEUED,
+        )
         .subquery()
     )
     rows = connection.execute(select(ranked).where(ranked.c.id.in_(job_ids)))
@@ -115,11 +128,11 @@ def list_waiting(connection: Connection, pool: str, limit: int) -> list[AttemptR
     return [AttemptRef(job_id=row.id, attempt=row.attempt) for row in rows]
 
 
-def count_jobs(connection: Connection) -> dict[tuple[str, JobState], int]:
-    """Open jobs by pool and state."""
+def count_jobs(connection: Connection, pools: Collection[str]) -> dict[tuple[str, JobState], int]:
+    """Open jobs of `pools` by pool and state; the pools' names let an index count them."""
     rows = connection.execute(
         select(job.c.pool, job.c.state, func.count())
-        .where(job.c.state.in_(sorted(OPEN_STATES)))
+        .where(job.c.pool.in_(sorted(pools)), job.c.state.in_(sorted(OPEN_STATES)))
         .group_by(job.c.pool, job.c.state)
     )
     return {(row[0], JobState(row[1])): row[2] for row in rows}

@@ -7,17 +7,20 @@ from sqlalchemy import Connection, insert
 
 from gateway.accounts.service import Caller
 from gateway.db.tables import artifact, job
-from gateway.domain.errors import AccountSuspended, TooManyJobs
+from gateway.domain.entitlement import cheaper_request, check_plan
+from gateway.domain.errors import AccountSuspended, DailyLimit, InsufficientPoints, TooManyJobs
 from gateway.domain.jobs import JobState
-from gateway.domain.plans import Plans
-from gateway.domain.pricing import PriceList
+from gateway.domain.plans import Plan, Plans
+from gateway.domain.pricing import PriceList, Quote, billed_seconds
 from gateway.jobs.files import input_key
 from gateway.jobs.idempotency import RequestIdentity, find_replay, remember
 from gateway.jobs.images import CONTENT_TYPE, NormalisedImage
-from gateway.jobs.repository import count_open_jobs
+from gateway.jobs.repository import count_jobs_since, count_queued_jobs
+from gateway.points.holds import place_hold
 from gateway.points.ledger import lock_account
-from gateway.points.service import place_hold, refresh
+from gateway.points.service import available_points, refresh
 from gateway.protocol import InputRole
+from models.catalog import ModelCard
 from models.spec import VideoSpec
 
 
@@ -29,7 +32,7 @@ class Order:
     """
 
     job_id: str
-    pool: str
+    card: ModelCard
     spec: VideoSpec
     image: NormalisedImage | None
     client_metadata: dict[str, str]
@@ -56,29 +59,72 @@ def submit(
     """Make the order's job with its hold, or find the job that the same request made before.
 
     Raises:
-        AccountSuspended, TooManyJobs, InsufficientPoints, IdempotencyMismatch: nothing is left.
+        AccountSuspended, PlanLimit, TooManyJobs, DailyLimit, InsufficientPoints,
+        IdempotencyMismatch: nothing is left.
     """
-    lock_account(connection, caller.account_id)
-    earlier = find_replay(connection, caller.account_id, order.identity, now=now)
+    account_id = caller.account_id
+    lock_account(connection, account_id)
+    earlier = find_replay(connection, account_id, order.identity, now=now)
     if earlier is not None:
         return Placed(earlier, is_replay=True)
     if caller.is_suspended:
         raise AccountSuspended("this account is suspended; it can look, not submit")
-    plan = plans.get(caller.plan_id)
-    if count_open_jobs(connection, caller.account_id) >= plan.max_open_jobs:
-        raise TooManyJobs(limit=plan.max_open_jobs)
-    refresh(connection, caller.account_id, plan=plan, plans=plans, now=now)
-    _insert_job(connection, caller.account_id, order, now)
-    place_hold(
-        connection,
-        caller.account_id,
-        order.job_id,
-        quote=prices.quote(order.spec),
-        next_grant_at=plans.end_of(plans.day_of(now)) if plan.daily_points else None,
-        now=now,
-    )
-    remember(connection, caller.account_id, order.identity, order.job_id, now=now)
+    plan = refresh(connection, account_id, plans=plans, now=now)
+    check_plan(order.spec, plan, plans)
+    _check_counts(connection, account_id, plan, plans=plans, now=now)
+    quote = prices.quote(order.spec)
+    _insert_job(connection, account_id, order, now)
+    if not place_hold(connection, account_id, order.job_id, quote=quote, now=now):
+        raise _too_few_points(
+            connection, account_id, order, quote, plan=plan, plans=plans, prices=prices, now=now
+        )
+    remember(connection, account_id, order.identity, order.job_id, now=now)
     return Placed(order.job_id, is_replay=False)
+
+
+def describe(spec: VideoSpec, points: int) -> dict[str, object]:
+    """A request in the fields of the API, and its price."""
+    return {
+        "model": spec.model,
+        "mode": spec.mode,
+        "size": spec.size,
+        "seconds": float(billed_seconds(spec)),
+        "fps": spec.fps,
+        "points": points,
+    }
+
+
+def _check_counts(
+    connection: Connection, account_id: str, plan: Plan, *, plans: Plans, now: datetime
+) -> None:
+    if count_queued_jobs(connection, account_id) >= plan.max_queued:
+        raise TooManyJobs(limit=plan.max_queued)
+    if plan.max_jobs_per_day is None:
+        return
+    today = plans.day_of(now)
+    if count_jobs_since(connection, account_id, plans.start_of(today)) >= plan.max_jobs_per_day:
+        raise DailyLimit(limit=plan.max_jobs_per_day, resets_at=plans.end_of(today))
+
+
+def _too_few_points(
+    connection: Connection,
+    account_id: str,
+    order: Order,
+    quote: Quote,
+    *,
+    plan: Plan,
+    plans: Plans,
+    prices: PriceList,
+    now: datetime,
+) -> InsufficientPoints:
+    available = available_points(connection, account_id)
+    cheaper = cheaper_request(order.spec, order.card, plan=plan, prices=prices, available=available)
+    return InsufficientPoints(
+        required=quote.points,
+        available=available,
+        next_grant_at=plans.end_of(plans.day_of(now)) if plan.daily_points else None,
+        cheaper=describe(cheaper, prices.quote(cheaper).points) if cheaper else None,
+    )
 
 
 def _insert_job(connection: Connection, account_id: str, order: Order, now: datetime) -> None:
@@ -88,7 +134,7 @@ def _insert_job(connection: Connection, account_id: str, order: Order, now: date
             id=order.job_id,
             account_id=account_id,
             state=JobState.QUEUED,
-            pool=order.pool,
+            pool=order.card.pool,
             kind=spec.kind,
             model=spec.model,
             spec=spec.model_dump(mode="json"),

@@ -1,46 +1,16 @@
 """The mechanics of the ledger: points move between the books of a lot, always in pairs.
 
-A lot's `granted` points are spread over four books; every move is one transaction row with two
+A lot's `granted` points are spread over its books; every move is one transaction row with two
 entries that sum to zero, and the lot row follows. Nothing here decides when to move.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, update
 
 from gateway.db.tables import account, ledger_entry, ledger_tx, lot
-
-
-class Book(StrEnum):
-    """Where points of a lot stand. `ISSUED` mirrors `granted` with the opposite sign."""
-
-    ISSUED = "issued"
-    AVAILABLE = "available"
-    HELD = "held"
-    SPENT = "spent"
-    EXPIRED = "expired"
-
-
-class TxKind(StrEnum):
-    """Why points moved. A job has one `HOLD`, then one `SETTLE` or `REFUND`."""
-
-    GRANT = "grant"
-    HOLD = "hold"
-    SETTLE = "settle"
-    REFUND = "refund"
-    EXPIRE = "expire"
-
-
-class LotKind(StrEnum):
-    """Where points came from."""
-
-    DAILY = "daily"
-
-
-DRAW_PRIORITY = {LotKind.DAILY: 10}
-"""Lower is spent first; within one priority, what expires soonest."""
+from gateway.domain.points import Book, LotKind, TxKind
 
 
 @dataclass(frozen=True)
@@ -53,6 +23,34 @@ class Move:
     target: Book
 
 
+@dataclass(frozen=True)
+class Grant:
+    """Points to be granted once.
+
+    Attributes:
+        key: the same key grants nothing a second time, whichever account asks.
+        priority: lower is drawn first.
+        reason: why, where a person decided it.
+    """
+
+    kind: LotKind
+    key: str
+    points: int
+    priority: int
+    expires_at: datetime | None
+    reason: str | None = None
+
+
+def has_available() -> ColumnElement[bool]:
+    """Lots with points to draw. A bound zero would hide the index from SQLite."""
+    return lot.c.available > literal_column("0")
+
+
+def is_alive() -> ColumnElement[bool]:
+    """Lots that still matter: something in them can be drawn or is held."""
+    return has_available() | (lot.c.held > literal_column("0"))
+
+
 def lock_account(connection: Connection, account_id: str) -> None:
     """Serialise everything about one account. Always the first lock of a transaction."""
     connection.execute(
@@ -60,39 +58,38 @@ def lock_account(connection: Connection, account_id: str) -> None:
     ).one()
 
 
-def create_lot(
-    connection: Connection,
-    account_id: str,
-    *,
-    kind: LotKind,
-    grant_key: str,
-    points: int,
-    now: datetime,
-    expires_at: datetime | None,
-) -> bool:
-    """Grant `points` once per `grant_key`; False if that grant was made before."""
-    known = connection.execute(select(lot.c.id).where(lot.c.grant_key == grant_key)).first()
-    if known is not None or points == 0:
+def create_lot(connection: Connection, account_id: str, grant: Grant, *, now: datetime) -> bool:
+    """Make the grant; False if its key was used before, or if it is of no points."""
+    known = connection.execute(select(lot.c.id).where(lot.c.grant_key == grant.key)).first()
+    if known is not None or grant.points == 0:
         return False
     lot_id = connection.execute(
         insert(lot)
         .values(
             account_id=account_id,
-            kind=kind,
-            grant_key=grant_key,
-            priority=DRAW_PRIORITY[kind],
-            granted=points,
-            available=points,
+            kind=grant.kind,
+            grant_key=grant.key,
+            priority=grant.priority,
+            granted=grant.points,
+            available=grant.points,
             held=0,
             spent=0,
             expired=0,
+            revoked=0,
             created_at=now,
-            expires_at=expires_at,
+            expires_at=grant.expires_at,
         )
         .returning(lot.c.id)
     ).scalar_one()
-    tx_id = _open_tx(connection, TxKind.GRANT, f"grant:{grant_key}", account_id=account_id, now=now)
-    _write_entries(connection, tx_id, [Move(lot_id, points, Book.ISSUED, Book.AVAILABLE)])
+    tx_id = _open_tx(
+        connection,
+        TxKind.GRANT,
+        f"grant:{grant.key}",
+        account_id=account_id,
+        reason=grant.reason,
+        now=now,
+    )
+    _write_entries(connection, tx_id, [Move(lot_id, grant.points, Book.ISSUED, Book.AVAILABLE)])
     return True
 
 
@@ -100,11 +97,12 @@ def record(
     connection: Connection,
     kind: TxKind,
     key: str,
+    moves: list[Move],
     *,
     account_id: str,
-    job_id: str | None,
-    moves: list[Move],
     now: datetime,
+    job_id: str | None = None,
+    reason: str | None = None,
 ) -> None:
     """One ledger transaction: its row, its entries, and the lots that follow them.
 
@@ -112,7 +110,9 @@ def record(
         IntegrityError: `key` was used, the job's hold has ended before, or a book would go
             negative; the caller's transaction rolls back.
     """
-    tx_id = _open_tx(connection, kind, key, account_id=account_id, job_id=job_id, now=now)
+    tx_id = _open_tx(
+        connection, kind, key, account_id=account_id, job_id=job_id, reason=reason, now=now
+    )
     _write_entries(connection, tx_id, moves)
     for move in moves:
         connection.execute(
@@ -135,14 +135,11 @@ def _open_tx(
     account_id: str,
     now: datetime,
     job_id: str | None = None,
+    reason: str | None = None,
 ) -> int:
-    return int(
-        connection.execute(
-            insert(ledger_tx)
-            .values(kind=kind, key=key, account_id=account_id, job_id=job_id, at=now)
-            .returning(ledger_tx.c.id)
-        ).scalar_one()
-    )
+    values = {"kind": kind, "key": key, "account_id": account_id, "job_id": job_id}
+    tx = insert(ledger_tx).values(**values, reason=reason, at=now).returning(ledger_tx.c.id)
+    return int(connection.execute(tx).scalar_one())
 
 
 def _write_entries(connection: Connection, tx_id: int, moves: list[Move]) -> None:

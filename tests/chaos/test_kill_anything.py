@@ -38,7 +38,7 @@ def client(stack: LocalStack) -> Iterator[OpenAI]:
 def test_a_job_outlives_the_death_of(victim: str, stack: LocalStack, client: OpenAI) -> None:
     video = client.videos.create(
         prompt="a red circle moving right on a black background",
-        extra_body={"seed": 7, "num_inference_steps": 50},
+        extra_body={"seed": 7, "mode": "pro"},
     )
     wait_for(client, video.id, lambda seen: seen.status == "in_progress")
     with contextlib.suppress(ProcessLookupError):
@@ -47,7 +47,7 @@ def test_a_job_outlives_the_death_of(victim: str, stack: LocalStack, client: Ope
     ended = wait_for(client, video.id, is_over)
     assert ended.status == "completed", ended.error
     extra = ended.model_extra or {}
-    assert extra["usage"] == {**extra["usage"], "points_held": 0, "points_charged": 10}
+    assert extra["usage"] == {**extra["usage"], "points_held": 0, "points_charged": 20}
     assert client.videos.download_content(video.id).read()[4:8] == b"ftyp"
 
 

@@ -81,7 +81,15 @@ def roomy_configs(folder: Path) -> Path:
     shutil.copytree(ROOT / "configs", folder)
     plans = folder / "plans.yaml"
     text = plans.read_text(encoding="utf-8")
-    plans.write_text(re.sub(r"daily_points: \d+", "daily_points: 10000", text), encoding="utf-8")
+    for narrow, roomy in (
+        (r"daily_points: \d+", "daily_points: 10000"),
+        (r"max_jobs_per_day: \d+", "max_jobs_per_day: 1000"),
+        (r"max_running: \d+", "max_running: 10"),
+        (r"max_queued: \d+", "max_queued: 100"),
+        (r"modes: \[standard\]", "modes: [standard, pro]"),
+    ):
+        text = re.sub(narrow, roomy, text)
+    plans.write_text(text, encoding="utf-8")
     return folder
 
 

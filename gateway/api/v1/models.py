@@ -28,4 +28,4 @@ def get_model(model_id: str, _caller: CallerDep, services: ServicesDep) -> Model
 
 
 def _to_wire(card: ModelCard, configuration: Configuration) -> ModelObject:
-    return model_object(card, configuration.prices.points_per_second(card.id))
+    return model_object(card, configuration.prices)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gateway.domain.jobs import JobState
-from gateway.domain.pricing import billed_seconds
+from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
 from gateway.jobs.repository import Job
 from gateway.protocol import Progress
 from models.catalog import ModelCard
@@ -65,6 +65,7 @@ class VideoMetadata(BaseModel):
     num_frames: int
     fps: float
     duration_s: float
+    mode: str
     num_inference_steps: int
     guidance_scale: float
     seed: int
@@ -129,7 +130,8 @@ class ModelObject(BaseModel):
     num_inference_steps: dict[str, int]
     guidance_scale: dict[str, float]
     max_prompt_chars: int
-    points_per_second: int
+    modes: dict[str, int]
+    points_from: int
 
 
 class ModelPage(BaseModel):
@@ -154,7 +156,7 @@ def video_object(job: Job, *, position: int | None, progress: Progress | None) -
         created_at=int(job.created_at.timestamp()),
         completed_at=int(job.finished_at.timestamp()) if job.finished_at else None,
         expires_at=int(job.expires_at.timestamp()) if job.expires_at else None,
-        seconds=str(billed_seconds(spec)),
+        seconds=f"{float(billed_seconds(spec)):g}",
         size=spec.size,
         prompt=spec.prompt,
         error=_error(job),
@@ -167,8 +169,8 @@ def video_object(job: Job, *, position: int | None, progress: Progress | None) -
     )
 
 
-def model_object(card: ModelCard, points_per_second: int) -> ModelObject:
-    """The wire form of a model card."""
+def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
+    """The wire form of a model card; `points_from` is its cheapest video."""
     return ModelObject(
         id=card.id,
         title=card.title,
@@ -181,7 +183,8 @@ def model_object(card: ModelCard, points_per_second: int) -> ModelObject:
         num_inference_steps=card.num_inference_steps.model_dump(),
         guidance_scale=card.guidance_scale.model_dump(),
         max_prompt_chars=card.max_prompt_chars,
-        points_per_second=points_per_second,
+        modes=card.modes,
+        points_from=min(prices.quote(spec).points for spec in offered_specs(card)),
     )
 
 
@@ -218,6 +221,7 @@ def _metadata(job: Job) -> VideoMetadata:
         "num_frames": made.num_frames if made else spec.num_frames,
         "fps": made.fps if made else spec.fps,
         "duration_s": made.duration_s if made else spec.num_frames / spec.fps,
+        "mode": spec.mode,
         "num_inference_steps": spec.num_inference_steps,
         "guidance_scale": spec.guidance_scale,
         "seed": spec.seed,

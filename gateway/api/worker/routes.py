@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from gateway.api.deps import ServicesDep, require_worker
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.jobs import JobState
+from gateway.jobs.claim import claim, renew_leases
 from gateway.jobs.files import artifact_key, attempt_folder, job_folder
-from gateway.jobs.lifecycle import claim, complete, fail, renew_leases
+from gateway.jobs.lifecycle import complete, fail
 from gateway.jobs.repository import Job, find_job, find_plan_id, list_artifacts
 from gateway.protocol import (
     WORKER_API,
@@ -41,6 +42,7 @@ def claim_jobs(request: ClaimRequest, services: ServicesDep) -> ClaimReply:
             request.worker,
             limit=request.room,
             lease_s=services.settings.lease_s,
+            plans=services.configuration.plans,
             now=services.clock.now(),
         )
         assignments = [_assignment(services, connection, job_id) for job_id in job_ids]
@@ -73,6 +75,7 @@ def complete_job(job_id: str, request: CompleteRequest, services: ServicesDep) -
             job_id,
             request,
             keep_for=timedelta(hours=plan.retention_hours),
+            rules=services.configuration.plans.points,
             now=now,
         )
     if moved is not None:
@@ -89,6 +92,7 @@ def fail_job(job_id: str, request: FailRequest, services: ServicesDep) -> None:
             job_id,
             request,
             max_attempts=services.settings.max_attempts,
+            rules=services.configuration.plans.points,
             now=services.clock.now(),
         )
     services.store.delete_prefix(attempt_folder(job_id, request.attempt))

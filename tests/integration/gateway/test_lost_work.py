@@ -99,6 +99,8 @@ def test_a_render_that_outlived_its_lease_still_counts_if_nobody_took_over(
     worker.finish(assignment)
     assert client.video(video_id)["status"] == "completed"
     assert worker.claim() == []
+    with services.database.read() as connection:
+        assert connection.execute(select(attempt.c.outcome)).scalars().all() == ["succeeded"]
 
 
 def test_a_job_that_loses_every_worker_fails_and_is_refunded(

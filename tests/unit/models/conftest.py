@@ -133,6 +133,7 @@ def make_card(wan_folder: Path) -> CardFactory:
             "seconds": [1],
             "num_frames": {"multiple": 4, "offset": 1, "min": 5, "max": 17},
             "num_inference_steps": {"min": 2, "max": 8, "default": 3},
+            "modes": {"standard": 8},
             "guidance_scale": {"min": 1.0, "max": 8.0, "default": 3.0},
             "max_prompt_chars": 100,
             "max_batch": 4,

@@ -1,4 +1,4 @@
-"""The first schema: accounts, keys, jobs, files, points.
+"""The first schema: accounts, keys, jobs, files, points, the log of what operators did.
 
 Revision: 0001, after None.
 """
@@ -26,11 +26,51 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_account_name")),
     )
     op.create_table(
+        "bonus_code",
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("valid_days", sa.Integer(), nullable=False),
+        sa.Column("max_uses", sa.Integer(), nullable=False),
+        sa.Column("uses", sa.Integer(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "points > 0 AND uses >= 0 AND uses <= max_uses", name=op.f("ck_bonus_code_uses")
+        ),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_bonus_code")),
+    )
+    op.create_table(
+        "admin_log",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("key", sa.String(length=100), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(length=100), nullable=False),
+        sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column("account_id", sa.String(length=40), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("previous_sha256", sa.String(length=64), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_admin_log_account_id_account")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_admin_log")),
+        sa.UniqueConstraint("key", name=op.f("uq_admin_log_key")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_admin_log_sha256")),
+    )
+    op.create_index(op.f("ix_admin_log_account_id"), "admin_log", ["account_id"], unique=False)
+    op.create_table(
         "api_key",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("account_id", sa.String(length=40), nullable=False),
         sa.Column("secret_sha256", sa.String(length=64), nullable=False),
         sa.Column("hint", sa.String(length=16), nullable=False),
+        sa.Column("scope", sa.String(length=8), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
@@ -75,8 +115,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
     )
     op.create_index("ix_job_account", "job", ["account_id", "id"], unique=False)
+    op.create_index("ix_job_account_state", "job", ["account_id", "state"], unique=False)
     op.create_index("ix_job_claim", "job", ["pool", "state", "id"], unique=False)
-    op.create_index("ix_job_lease", "job", ["state", "lease_until"], unique=False)
+    op.create_index(
+        "ix_job_lease",
+        "job",
+        ["lease_until"],
+        unique=False,
+        sqlite_where=sa.text("lease_until IS NOT NULL"),
+        postgresql_where=sa.text("lease_until IS NOT NULL"),
+    )
     op.create_table(
         "lot",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -89,14 +137,15 @@ def upgrade() -> None:
         sa.Column("held", sa.BigInteger(), nullable=False),
         sa.Column("spent", sa.BigInteger(), nullable=False),
         sa.Column("expired", sa.BigInteger(), nullable=False),
+        sa.Column("revoked", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "available >= 0 AND held >= 0 AND spent >= 0 AND expired >= 0",
+            "available >= 0 AND held >= 0 AND spent >= 0 AND expired >= 0 AND revoked >= 0",
             name=op.f("ck_lot_not_negative"),
         ),
         sa.CheckConstraint(
-            "granted = available + held + spent + expired", name=op.f("ck_lot_adds_up")
+            "granted = available + held + spent + expired + revoked", name=op.f("ck_lot_adds_up")
         ),
         sa.ForeignKeyConstraint(
             ["account_id"], ["account.id"], name=op.f("fk_lot_account_id_account")
@@ -105,7 +154,29 @@ def upgrade() -> None:
         sa.UniqueConstraint("grant_key", name=op.f("uq_lot_grant_key")),
     )
     op.create_index(
-        "ix_lot_draw", "lot", ["account_id", "priority", "expires_at", "id"], unique=False
+        "ix_lot_live",
+        "lot",
+        ["account_id", "priority", "expires_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("available > 0 OR held > 0"),
+        postgresql_where=sa.text("available > 0 OR held > 0"),
+    )
+    op.create_table(
+        "subscription",
+        sa.Column("account_id", sa.String(length=40), nullable=False),
+        sa.Column("plan", sa.String(length=32), nullable=False),
+        sa.Column("anchor_on", sa.Date(), nullable=False),
+        sa.Column("period", sa.Integer(), nullable=False),
+        sa.Column("period_ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_plan", sa.String(length=32), nullable=True),
+        sa.Column("num_periods", sa.Integer(), nullable=True),
+        sa.CheckConstraint(
+            "period >= 0 AND num_periods >= 1", name=op.f("ck_subscription_periods")
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_subscription_account_id_account")
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_subscription")),
     )
     op.create_table(
         "artifact",
@@ -139,6 +210,7 @@ def upgrade() -> None:
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("charged", sa.BigInteger(), nullable=True),
         sa.Column("price_version", sa.String(length=16), nullable=False),
+        sa.Column("breakdown", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("(charged IS NULL) = (closed_at IS NULL)", name=op.f("ck_hold_closed")),
@@ -172,9 +244,10 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=160), nullable=False),
         sa.Column("account_id", sa.String(length=40), nullable=False),
         sa.Column("job_id", sa.String(length=40), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "kind IN ('grant', 'hold', 'settle', 'refund', 'expire')",
+            "kind IN ('grant', 'hold', 'settle', 'refund', 'expire', 'revoke')",
             name=op.f("ck_ledger_tx_kind"),
         ),
         sa.ForeignKeyConstraint(
@@ -209,7 +282,7 @@ def upgrade() -> None:
         sa.Column("book", sa.String(length=9), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "book IN ('issued', 'available', 'held', 'spent', 'expired')",
+            "book IN ('issued', 'available', 'held', 'spent', 'expired', 'revoked')",
             name=op.f("ck_ledger_entry_book"),
         ),
         sa.ForeignKeyConstraint(["lot_id"], ["lot.id"], name=op.f("fk_ledger_entry_lot_id_lot")),
@@ -246,12 +319,17 @@ def downgrade() -> None:
     op.drop_table("hold")
     op.drop_table("attempt")
     op.drop_table("artifact")
-    op.drop_index("ix_lot_draw", table_name="lot")
+    op.drop_table("subscription")
+    op.drop_index("ix_lot_live", table_name="lot")
     op.drop_table("lot")
     op.drop_index("ix_job_lease", table_name="job")
     op.drop_index("ix_job_claim", table_name="job")
+    op.drop_index("ix_job_account_state", table_name="job")
     op.drop_index("ix_job_account", table_name="job")
     op.drop_table("job")
     op.drop_index(op.f("ix_api_key_account_id"), table_name="api_key")
     op.drop_table("api_key")
+    op.drop_index(op.f("ix_admin_log_account_id"), table_name="admin_log")
+    op.drop_table("admin_log")
+    op.drop_table("bonus_code")
     op.drop_table("account")

@@ -1,0 +1,175 @@
+"""`POST /v1/videos` and its dry run `POST /v1/videos/estimate`: the same body, the same checks."""
+
+import io
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+from pydantic import BaseModel
+
+from gateway.accounts.service import Caller
+from gateway.api.deps import CallerDep, ServicesDep
+from gateway.api.v1.body import IMAGE_FIELD, VideoBody, VideoBodyDep
+from gateway.api.v1.schemas import VideoMetadata, VideoObject
+from gateway.api.v1.videos import look
+from gateway.domain.entitlement import cheaper_request, check_plan
+from gateway.domain.errors import InvalidRequest, PlanLimit
+from gateway.domain.pricing import Breakdown
+from gateway.ids import JOB_PREFIX, new_id
+from gateway.jobs.admission import VideoRequest, build_spec, find_card, parse_request
+from gateway.jobs.files import input_key, job_folder
+from gateway.jobs.idempotency import identify
+from gateway.jobs.images import CONTENT_TYPE, NormalisedImage, normalise_image
+from gateway.jobs.submit import Order, Placed, describe, submit
+from gateway.points.service import available_points, refresh
+from gateway.protocol import AttemptRef, InputRole
+from gateway.services import Services
+from models.catalog import ModelCard
+from models.spec import VideoSpec
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+_BODY_SCHEMA = {**VideoRequest.model_json_schema(), "title": "VideoRequest"}
+_FORM_SCHEMA = {
+    **_BODY_SCHEMA,
+    "properties": {
+        **_BODY_SCHEMA["properties"],
+        IMAGE_FIELD: {"type": "string", "format": "binary", "description": "The first frame."},
+    },
+}
+_REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _BODY_SCHEMA},
+            "multipart/form-data": {"schema": _FORM_SCHEMA},
+        },
+    }
+}
+
+
+class Estimate(BaseModel):
+    """What a request would cost this account now. Nothing is held.
+
+    Attributes:
+        affordable: whether the available points cover it.
+        plan_allows: whether the account's plan does; `plan_limit` says what it does not.
+        cheaper_request: the dearest request of the kind that would fit, if this one does not.
+    """
+
+    object: str = "video.estimate"
+    points: int
+    price_version: str
+    breakdown: Breakdown
+    available: int
+    affordable: bool
+    plan: str
+    plan_allows: bool
+    plan_limit: dict[str, Any] | None
+    cheaper_request: dict[str, Any] | None
+
+
+@router.post("", openapi_extra=_REQUEST_BODY)
+def create_video(
+    body: VideoBodyDep,
+    caller: CallerDep,
+    services: ServicesDep,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header()] = None,
+    x_stainless_retry_count: Annotated[int, Header()] = 0,
+) -> VideoObject:
+    """Submit a job. A picture in `input_reference` makes it image-to-video."""
+    request, card, spec, image = _read(body, services)
+    order = Order(
+        job_id=new_id(JOB_PREFIX, services.clock.now()),
+        card=card,
+        spec=spec,
+        image=image,
+        client_metadata=request.metadata,
+        identity=identify(
+            request,
+            image_sha256=image.sha256 if image else None,
+            idempotency_key=idempotency_key,
+            num_retries=x_stainless_retry_count,
+        ),
+    )
+    placed = _place(services, caller, order)
+    if placed.is_replay:
+        response.headers["Idempotent-Replayed"] = "true"
+    else:
+        services.queue.ring(card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
+    return look(services, caller, placed.job_id, response)
+
+
+@router.post("/estimate", openapi_extra=_REQUEST_BODY)
+def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep) -> Estimate:
+    """The price of a request, and whether plan and points allow it. Holds nothing."""
+    _request, card, spec, _image = _read(body, services)
+    plans, prices = services.configuration.plans, services.configuration.prices
+    with services.database.write() as connection:
+        plan = refresh(connection, caller.account_id, plans=plans, now=services.clock.now())
+        available = available_points(connection, caller.account_id)
+    quote = prices.quote(spec)
+    limit = None
+    try:
+        check_plan(spec, plan, plans)
+    except PlanLimit as refusal:
+        limit = {"param": refusal.param, "message": refusal.message, **refusal.details()}
+    cheaper = None
+    if limit is not None or quote.points > available:
+        cheaper = cheaper_request(spec, card, plan=plan, prices=prices, available=available)
+    return Estimate(
+        points=quote.points,
+        price_version=quote.price_version,
+        breakdown=quote.breakdown,
+        available=available,
+        affordable=quote.points <= available,
+        plan=plan.id,
+        plan_allows=limit is None,
+        plan_limit=limit,
+        cheaper_request=describe(cheaper, prices.quote(cheaper).points) if cheaper else None,
+    )
+
+
+def _read(
+    body: VideoBody, services: Services
+) -> tuple[VideoRequest, ModelCard, VideoSpec, NormalisedImage | None]:
+    """Everything about a request that can be checked without asking whose it is."""
+    request = parse_request(body.fields)
+    _refuse_reserved_metadata(request)
+    card = find_card(request.model, services.configuration.catalog)
+    spec = build_spec(request, card, has_image=body.image is not None)
+    image = None
+    if body.image is not None:
+        image = normalise_image(body.image, services.settings.limits, param=IMAGE_FIELD)
+    return request, card, spec, image
+
+
+def _place(services: Services, caller: Caller, order: Order) -> Placed:
+    """Store the picture, then decide everything in one transaction; no job, no file."""
+    if order.image is not None:
+        key = input_key(order.job_id, InputRole.IMAGE)
+        services.store.put(key, io.BytesIO(order.image.png), CONTENT_TYPE)
+    placed = None
+    try:
+        with services.database.write() as connection:
+            placed = submit(
+                connection,
+                caller,
+                order,
+                plans=services.configuration.plans,
+                prices=services.configuration.prices,
+                now=services.clock.now(),
+            )
+    finally:
+        if order.image is not None and (placed is None or placed.is_replay):
+            services.store.delete_prefix(job_folder(order.job_id))
+    return placed
+
+
+def _refuse_reserved_metadata(request: VideoRequest) -> None:
+    reserved = sorted(VideoMetadata.model_fields)
+    for name in request.metadata:
+        if name in reserved:
+            raise InvalidRequest(
+                f"metadata.{name} is a name of ours", param="metadata", limit=reserved, value=name
+            )

@@ -1,0 +1,90 @@
+"""What a plan allows, and what to offer instead of a refusal. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.domain.errors import PlanLimit
+from gateway.domain.plans import Plan, Plans
+from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
+from models.catalog import ModelCard
+from models.spec import VideoSpec
+
+
+@dataclass(frozen=True)
+class Excess:
+    """A parameter that a plan does not allow as asked."""
+
+    param: str
+    limit: object
+    value: object
+
+
+def check_plan(spec: VideoSpec, plan: Plan, plans: Plans) -> None:
+    """Make sure that `plan` allows `spec`.
+
+    Raises:
+        PlanLimit: names the first parameter beyond the plan and the smallest plan that allows all.
+    """
+    excess = next(_excesses(spec, plan), None)
+    if excess is None:
+        return
+    enough = next((each for each in plans.plans if allows(each, spec)), None)
+    raise PlanLimit(
+        param=excess.param,
+        limit=excess.limit,
+        value=excess.value,
+        plan=plan.id,
+        smallest_plan=enough.id if enough else None,
+    )
+
+
+def allows(plan: Plan, spec: VideoSpec) -> bool:
+    """Whether `plan` allows `spec`."""
+    return next(_excesses(spec, plan), None) is None
+
+
+def cheaper_request(
+    wanted: VideoSpec, card: ModelCard, *, plan: Plan, prices: PriceList, available: int
+) -> VideoSpec | None:
+    """The dearest request of the same kind and model that `plan` allows and `available` covers.
+
+    Among equally dear ones, the one most like `wanted`.
+    """
+    affordable = [
+        (prices.quote(spec).points, _likeness(spec, wanted), spec)
+        for spec in offered_specs(card)
+        if spec.kind is wanted.kind
+        and allows(plan, spec)
+        and prices.quote(spec).points <= available
+    ]
+    return max(affordable, key=lambda each: each[:2])[2] if affordable else None
+
+
+def _likeness(spec: VideoSpec, wanted: VideoSpec) -> int:
+    pairs = (
+        (spec.size, wanted.size),
+        (spec.mode, wanted.mode),
+        (spec.fps, wanted.fps),
+        (spec.num_frames, wanted.num_frames),
+    )
+    return sum(ours == theirs for ours, theirs in pairs)
+
+
+def _excesses(spec: VideoSpec, plan: Plan) -> Iterator[Excess]:
+    choices: tuple[tuple[str, list[str] | None, str], ...] = (
+        ("model", plan.models, spec.model),
+        ("kind", [*plan.kinds], spec.kind),
+        ("mode", plan.modes, spec.mode),
+    )
+    for param, allowed, choice in choices:
+        if allowed is not None and choice not in allowed:
+            yield Excess(param, allowed, str(choice))
+    seconds = float(billed_seconds(spec))
+    bounds = (
+        ("size", plan.max_resolution, min(spec.width, spec.height)),
+        ("seconds", plan.max_seconds, int(seconds) if seconds.is_integer() else seconds),
+        ("fps", plan.max_fps, spec.fps),
+    )
+    for param, most, value in bounds:
+        if value > most:
+            yield Excess(param, most, value)
