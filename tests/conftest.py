@@ -4,6 +4,7 @@ Servers start once a run; each test gets a database and a Redis of its own.
 """
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,9 +50,13 @@ def redis_url(valkey: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A real PostgreSQL with a migrated template database."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL with a migrated template database.
+
+    In a folder of its own: pytest's are swept by other runs on the machine, and a server whose
+    folder changes under it shuts down.
+    """
+    server = PostgresServer(Path(tempfile.mkdtemp(prefix="reelgate-pg-")))
     server.make_template()
     yield server
     server.stop()
