@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
@@ -12,11 +13,14 @@ from gateway.api.admin import accounts as admin_accounts
 from gateway.api.admin import records as admin_records
 from gateway.api.errors import ErrorEnvelope, install_error_handlers
 from gateway.api.middleware import BodyLimitEnvelope, RequestContext
-from gateway.api.v1 import content, create, models, points, videos
+from gateway.api.v1 import content, create, events, models, points, videos
 from gateway.api.worker import routes as worker
 from gateway.api.worker.uploads import uploads_router
 from gateway.housekeeping import Housekeeper
+from gateway.jobs.lane_repair import rebuild_lanes
 from gateway.services import Services, close_services
+
+log = structlog.get_logger()
 
 _REFUSALS = (400, 401, 402, 403, 404, 409, 413, 422, 429, 503)
 
@@ -26,6 +30,7 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(_rebuild_lanes, services)
         housekeeper = Housekeeper(services)
         housekeeper.start()
         yield
@@ -55,6 +60,7 @@ def create_app(services: Services) -> FastAPI:
         content.router,
         models.router,
         points.router,
+        events.router,
         admin_accounts.router,
         admin_records.router,
     ):
@@ -64,3 +70,11 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(files.router)
     app.include_router(health.router)
     return app
+
+
+def _rebuild_lanes(services: Services) -> None:
+    """Let the fair queue say what the jobs say, whatever happened while no gateway ran."""
+    with services.database.write() as connection:
+        num_wrong = rebuild_lanes(connection, services.configuration.plans)
+    if num_wrong:
+        log.info("lanes_rebuilt", num_wrong=num_wrong)

@@ -14,13 +14,18 @@ from sqlalchemy import delete, select
 from gateway.db.tables import artifact, job
 from gateway.domain.jobs import JobState
 from gateway.jobs.claim import list_expired_leases
+from gateway.jobs.eta import KEEP_FOR
 from gateway.jobs.files import ROOT, attempt_folder, job_folder
 from gateway.jobs.idempotency import forget_expired
+from gateway.jobs.lane_repair import list_strays, repair_lanes
 from gateway.jobs.lifecycle import reap
 from gateway.jobs.repository import count_jobs, list_waiting
+from gateway.jobs.workers import forget_silent_workers
 from gateway.services import Services
+from gateway.streams import Change
 
 CLEAN_EVERY_S = 60.0
+REPAIR_EVERY_S = 15.0
 _BATCH = 500
 # A folder without a job may belong to a submit that has not committed yet.
 _ORPHAN_AGE = timedelta(hours=1)
@@ -61,12 +66,14 @@ def reap_lost_jobs(services: Services) -> int:
                 connection,
                 job_id,
                 max_attempts=services.settings.max_attempts,
-                rules=services.configuration.plans.points,
+                plans=services.configuration.plans,
                 now=now,
             )
         if moved is None:
             continue
         num_moved += 1
+        change = Change.TERMINAL if moved.state.is_terminal else Change.REQUEUED
+        services.queue.announce(change, {job_id: moved.account_id})
         services.store.delete_prefix(attempt_folder(job_id, moved.attempt))
         if moved.state is JobState.FAILED:
             services.store.delete_prefix(job_folder(job_id))
@@ -80,8 +87,29 @@ def clean(services: Services) -> None:
     now = services.clock.now()
     with services.database.write() as connection:
         forget_expired(connection, now=now)
+        forget_silent_workers(connection, now=now)
     _expire_videos(services, now)
     _drop_orphans(services, now)
+
+
+def refresh_forecasts(services: Services) -> int:
+    """Forecast the long queues anew, so that nobody who asks waits for it; how many those were."""
+    pools = services.forecasts.pools_to_refresh()
+    for pool in pools:
+        with services.database.read() as connection:
+            services.forecasts.refresh(connection, pool)
+    return len(pools)
+
+
+def repair_stray_lanes(services: Services) -> int:
+    """Put lanes right that no longer say what the jobs do, as after a change of plan; how many."""
+    plans = services.configuration.plans
+    with services.database.read() as connection:
+        strays = list_strays(connection, plans)[:_BATCH]
+    for account_id, pool in strays:
+        with services.database.write() as connection:
+            repair_lanes(connection, account_id, pool, plans=plans)
+    return len(strays)
 
 
 def _expire_videos(services: Services, now: datetime) -> None:
@@ -142,6 +170,8 @@ class Housekeeper:
         schedule: list[tuple[float, float, Callable[[Services], object]]] = [
             (0.0, settings.deliver_every_s, ring_lost_deliveries),
             (settings.lease_s, settings.reap_every_s, reap_lost_jobs),
+            (0.0, KEEP_FOR.total_seconds(), refresh_forecasts),
+            (REPAIR_EVERY_S, REPAIR_EVERY_S, repair_stray_lanes),
             (CLEAN_EVERY_S, CLEAN_EVERY_S, clean),
         ]
         tick = min(1.0, *(every for _, every, _ in schedule)) / 2

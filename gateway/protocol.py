@@ -18,6 +18,9 @@ DELIVERY_FUNCTION = "workers.delivery.deliver"
 
 WORKER_API = "/worker/v1"
 
+MAX_PREVIEW_BYTES = 64 * 1024
+PREVIEW_TTL_S = 600
+
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +49,7 @@ class FailureCode(StrEnum):
     LABEL_MISSING = "label_missing"
     MODEL_ERROR = "model_error"
     OUT_OF_MEMORY = "out_of_memory"
+    RENDERER_CRASHED = "renderer_crashed"
     WORKER_LOST = "worker_lost"
 
 
@@ -55,7 +59,8 @@ class ClaimRequest(_Message):
     Attributes:
         worker: a name unique among live workers.
         loaded_model: the model card id now on the device; None before the first load.
-        room: most jobs it takes in one batch.
+        room: most jobs it takes in one batch, the `max_room` of the loaded card: what it takes of
+            the size with the most room. The gateway hands out no more than `batch_room` of a size.
     """
 
     pool: str
@@ -178,16 +183,19 @@ class Progress(_Message):
 
     Attributes:
         done: steps of `stage` finished, out of `total`.
+        preview: names the newest preview frame, if the job has one; another frame, another name.
     """
 
     attempt: int
     stage: Stage
     done: int
     total: int
+    preview: Annotated[str | None, Field(max_length=64)] = None
 
     def to_fields(self) -> dict[str, str]:
         """The entry of the stream."""
-        return {name: str(value) for name, value in self.model_dump(mode="json").items()}
+        told = self.model_dump(mode="json", exclude_none=True)
+        return {name: str(value) for name, value in told.items()}
 
     @classmethod
     def from_fields(cls, fields: Mapping[Any, Any]) -> "Progress":
@@ -206,6 +214,11 @@ def _text(value: bytes | str) -> str:
 def progress_key(job_id: str) -> str:
     """Redis stream with a job's progress, capped and expiring."""
     return f"reelgate:progress:{job_id}"
+
+
+def preview_key(job_id: str) -> str:
+    """Redis key with the newest preview frame of a job: a JPEG, at most `MAX_PREVIEW_BYTES`."""
+    return f"reelgate:preview:{job_id}"
 
 
 def cancel_key(job_id: str) -> str:

@@ -1,32 +1,55 @@
-"""Redis: deliveries out, progress in, cancel flags out. It may lose or repeat all of it.
+"""Redis: deliveries and announcements out, progress in, flags for workers. It may lose any of it.
 
 An RQ delivery is a doorbell: it tells some worker of a pool to ask the gateway for work. Who is
 next is decided at that moment, in the database. So a lost delivery is rung again by housekeeping
 and a repeated one finds nothing to do; no method here raises when Redis is away, except `check`.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
-from rq import Queue
+from redis.typing import EncodableT
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
+from rq.worker_registration import get_keys
 
 from gateway.protocol import (
     DELIVERY_FUNCTION,
     AttemptRef,
     Progress,
     cancel_key,
+    preview_key,
     progress_key,
     queue_name,
+)
+from gateway.streams import (
+    START,
+    Announcement,
+    Change,
+    Entry,
+    StreamId,
+    account_key,
+    drain_key,
+    format_stream_id,
+    read_entry,
 )
 
 # A delivery that waited a day is rung again by housekeeping, should its job still wait.
 _DELIVERY_TTL_S = 86_400
 _CANCEL_FLAG_TTL_S = 3_600
+_STREAM_TTL_S = 3_600
+_JOB_STREAM_LENGTH = 64
+_ACCOUNT_STREAM_LENGTH = 256
+# A worker that never comes back does not leave its flag for ever.
+_DRAIN_TTL_S = 7 * 86_400
+# How long Redis is left alone after a failure, by what can do without it altogether.
+_AVOID_S = 2.0
 
 log = structlog.get_logger()
 
@@ -37,6 +60,7 @@ class DeliveryQueue:
     def __init__(self, redis_url: str) -> None:
         # Short limits: a silent Redis must not hold up requests that can do without it.
         self._redis: Redis = Redis.from_url(redis_url, socket_connect_timeout=1, socket_timeout=2)
+        self._avoid_until = float("-inf")
 
     def ring(self, pool: str, waiting: Iterable[AttemptRef]) -> bool:
         """Enqueue one delivery for each waiting job; False if Redis is away."""
@@ -87,6 +111,91 @@ class DeliveryQueue:
             # The worker hears it with its next heartbeat.
             log.warning("cancel_not_flagged", job_id=job_id, error=type(error).__name__)
 
+    def announce(self, change: Change, owners: Mapping[str, str]) -> None:
+        """Tell whoever listens that jobs changed; call it after the commit.
+
+        Args:
+            change: what happened to each of them.
+            owners: account id by job id.
+        """
+
+        def append(pipeline: Pipeline) -> None:
+            for job_id, account_id in owners.items():
+                told = Announcement(job_id=job_id, change=change).to_fields()
+                fields: dict[EncodableT, EncodableT] = dict(told.items())
+                for key, length in (
+                    (progress_key(job_id), _JOB_STREAM_LENGTH),
+                    (account_key(account_id), _ACCOUNT_STREAM_LENGTH),
+                ):
+                    pipeline.xadd(key, fields, maxlen=length, approximate=True)
+                    pipeline.expire(key, _STREAM_TTL_S)
+
+        self._try(lambda: self._run(append))
+
+    def read_streams(self, after: Mapping[str, StreamId | None]) -> list[Entry]:
+        """Entries of several streams behind the ids given, by id; none if Redis is away.
+
+        A stream given with None yields its newest entry alone.
+        """
+
+        def ask(pipeline: Pipeline) -> None:
+            for key, stream_id in after.items():
+                if stream_id is None:
+                    pipeline.xrevrange(key, count=1)
+                elif stream_id == START:
+                    pipeline.xrange(key)
+                else:
+                    pipeline.xrange(key, min=f"({format_stream_id(stream_id)}")
+
+        answers = self._try(lambda: self._run(ask)) or []
+        entries = [
+            read_entry(key, entry_id, fields)
+            for key, answer in zip(after, answers, strict=False)
+            for entry_id, fields in answer
+        ]
+        return sorted(entries, key=lambda entry: entry.id)
+
+    def find_preview(self, job_id: str) -> bytes | None:
+        """The newest preview frame of a job, a JPEG."""
+        found: bytes | None = self._try(lambda: self._redis.get(preview_key(job_id)))
+        return found
+
+    def set_draining(self, worker: str, *, is_draining: bool) -> bool:
+        """Give the worker no more jobs, or jobs again; False if Redis is away."""
+        key = drain_key(worker)
+
+        def flag() -> bool:
+            if is_draining:
+                self._redis.set(key, "1", ex=_DRAIN_TTL_S)
+            else:
+                self._redis.delete(key)
+            return True
+
+        return bool(self._try(flag))
+
+    def is_draining(self, worker: str) -> bool:
+        """Whether the worker is to be given no more jobs; False when Redis cannot say."""
+        return bool(self._try(lambda: self._redis.exists(drain_key(worker))))
+
+    def list_listeners(self, pool: str) -> list[str]:
+        """Workers that are alive and take deliveries of the pool; none when Redis cannot say."""
+
+        def ask() -> list[str]:
+            keys = sorted(get_keys(self._queue(pool)))
+
+            def look(pipeline: Pipeline) -> None:
+                for key in keys:
+                    pipeline.exists(key)
+
+            alive = self._run(look)
+            names = [key.removeprefix(Worker.redis_worker_namespace_prefix) for key in keys]
+            # A worker puts a fresh ending behind its name for every connection.
+            return [
+                name.rpartition("-")[0] for name, lives in zip(names, alive, strict=True) if lives
+            ]
+
+        return self._try(ask) or []
+
     def check(self) -> None:
         """Prove that Redis answers.
 
@@ -98,6 +207,22 @@ class DeliveryQueue:
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
+
+    def _run(self, fill: Callable[[Pipeline], None]) -> list[Any]:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            fill(pipeline)
+            return list(pipeline.execute())
+
+    def _try(self, command: Callable[[], Any]) -> Any:  # noqa: ANN401 -- whatever the command answers
+        """What `command` answers; None while Redis is away, without asking it each time."""
+        if time.monotonic() < self._avoid_until:
+            return None
+        try:
+            return command()
+        except RedisError as error:
+            self._avoid_until = time.monotonic() + _AVOID_S
+            log.warning("redis_left_alone", error=type(error).__name__, for_s=_AVOID_S)
+            return None
 
     def _queue(self, pool: str) -> Queue:
         return Queue(queue_name(pool), connection=self._redis, serializer=JSONSerializer)

@@ -1,12 +1,15 @@
 """The parts of one gateway process, built once by an entry point and handed down."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
 from gateway.db.session import Database
 from gateway.domain.plans import Plans, load_plans
 from gateway.domain.pricing import PriceList, load_prices
+from gateway.jobs.eta import Forecasts
+from gateway.live import LiveHub
 from gateway.queue import DeliveryQueue
 from gateway.settings import Settings
 from gateway.storage.base import ObjectStore
@@ -33,6 +36,8 @@ class Services:
     database: Database
     store: ObjectStore
     queue: DeliveryQueue
+    live: LiveHub
+    forecasts: Forecasts
     configuration: Configuration
     metrics: Metrics
 
@@ -58,13 +63,24 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
         ConfigError: as `load_configuration` and `open_store`.
     """
     clock = clock or SystemClock()
+    configuration = load_configuration(settings.config_dir)
+    queue = DeliveryQueue(settings.redis_url)
     return Services(
         settings=settings,
         clock=clock,
         database=Database(settings.database_url),
         store=open_store(settings, clock),
-        queue=DeliveryQueue(settings.redis_url),
-        configuration=load_configuration(settings.config_dir),
+        queue=queue,
+        live=LiveHub(settings.redis_url),
+        forecasts=Forecasts(
+            clock,
+            plans=configuration.plans,
+            catalog=configuration.catalog,
+            swap_s=settings.model_swap_s,
+            alive_for=timedelta(seconds=settings.lease_s),
+            listeners=queue.list_listeners,
+        ),
+        configuration=configuration,
         metrics=Metrics(),
     )
 

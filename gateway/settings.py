@@ -47,6 +47,8 @@ class Settings(BaseSettings):
         secret: signs file links; the same in every gateway, 32 characters or more.
         worker_token: what workers authenticate with.
         max_attempts: executions of one job before it fails.
+        model_swap_s: how long a worker takes to load another model. A job of the loaded one may
+            be served this many device-seconds before its turn.
         lease_s: a worker silent for this long has lost its jobs.
         file_url_ttl_s: seconds a signed file link lives.
         label_producer: who the generated-content label names as producer.
@@ -77,6 +79,7 @@ class Settings(BaseSettings):
     reap_every_s: Annotated[float, Field(gt=0)] = 10
     deliver_every_s: Annotated[float, Field(gt=0)] = 1
     max_attempts: Annotated[int, Field(ge=1)] = 3
+    model_swap_s: Annotated[float, Field(ge=0)] = 30
     file_url_ttl_s: Annotated[float, Field(gt=0)] = 600
     label_producer: Annotated[str, Field(min_length=1)] = "Reelgate"
     log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
@@ -116,6 +119,7 @@ class GatewayFile(BaseModel):
     reap_every_s: Annotated[float, Field(gt=0)] = 10
     deliver_every_s: Annotated[float, Field(gt=0)] = 1
     max_attempts: Annotated[int, Field(ge=1)] = 3
+    model_swap_s: Annotated[float, Field(ge=0)] = 30
     file_url_ttl_s: Annotated[float, Field(gt=0)] = 600
     label_producer: Annotated[str, Field(min_length=1)] = "Reelgate"
 

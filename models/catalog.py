@@ -16,6 +16,7 @@ from models.spec import Kind, VideoSpec
 
 BUILTIN_PREFIX = "builtin:"
 DEFAULT_MODE = "standard"
+MAX_BATCH = 64
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -84,6 +85,9 @@ class FloatRange(_Strict):
         return self
 
 
+Option = str | int | float | bool
+
+
 class ModelCard(_Strict):
     """The description of one AI model, without its weights.
 
@@ -99,9 +103,14 @@ class ModelCard(_Strict):
         modes: denoising steps by mode, the default mode first; `standard` with the default number
             of steps if left out. Fewer steps than the mode's may be asked for, more may not.
         max_prompt_chars: longest prompt and negative prompt, in characters.
-        max_batch: most jobs in one call of the pipeline.
+        max_batch: most jobs in one call of the pipeline, for all sizes or by size; a size that
+            the table leaves out is rendered alone.
+        memory_bytes: what it takes on its device, weights and room to work; without it the
+            worker counts the weights once they are loaded.
         deadline_s: seconds one attempt may take before its worker gives up.
         options: what only this adapter understands.
+        low_memory: as `options`, for one more try after the device ran out of memory; empty
+            where the adapter has no way to do with less.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -119,10 +128,12 @@ class ModelCard(_Strict):
     num_inference_steps: IntRange
     guidance_scale: FloatRange
     max_prompt_chars: Annotated[int, Field(ge=1)]
-    max_batch: Annotated[int, Field(ge=1)] = 1
+    max_batch: int | dict[str, int] = 1
+    memory_bytes: Annotated[int, Field(ge=1)] | None = None
     deadline_s: Annotated[float, Field(gt=0)]
     modes: dict[str, int] = Field(default_factory=dict)
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(default_factory=dict)
+    low_memory: dict[str, Option] = Field(default_factory=dict)
 
     @field_validator("sizes")
     @classmethod
@@ -160,6 +171,30 @@ class ModelCard(_Strict):
                         f"num_frames allows {self.num_frames}"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _batches_are_of_its_sizes(self) -> "ModelCard":
+        unknown = [size for size in self._batch_table if size not in self.sizes]
+        if unknown:
+            raise ValueError(f"max_batch names {', '.join(unknown)}, which sizes does not offer")
+        if not all(1 <= room <= MAX_BATCH for room in self._batch_table.values()):
+            raise ValueError(f"max_batch must be from 1 to {MAX_BATCH}")
+        return self
+
+    @property
+    def _batch_table(self) -> dict[str, int]:
+        if isinstance(self.max_batch, int):
+            return dict.fromkeys(self.sizes, self.max_batch)
+        return self.max_batch
+
+    def batch_room(self, size: str) -> int:
+        """Most jobs of `size` in one call of the pipeline."""
+        return self._batch_table.get(size, 1)
+
+    @property
+    def max_room(self) -> int:
+        """The largest `batch_room` of any size: what a worker can promise before it knows one."""
+        return max(self.batch_room(size) for size in self.sizes)
 
     def checkpoint_path(self, base: Path) -> Path:
         """The folder with the weights; relative paths start at `base`."""

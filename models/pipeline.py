@@ -61,19 +61,30 @@ StepCallback = Callable[[Stage, int, int], None]
 
 
 class VideoPipeline(Protocol):
-    """Renders the jobs of one model on one device; one batch at a time, never concurrently."""
+    """Renders the jobs of one model on one device; one batch at a time, never concurrently.
+
+    Dropping the last reference frees the device memory it holds.
+    """
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the loaded weights take on the device."""
 
     def load(self, card: ModelCard, device: str) -> None:
         """Bring the weights onto `device` (`"cpu"`, `"cuda:0"`).
 
         Raises:
-            LoadFailed: always fatal for the process; it is not called twice.
+            LoadFailed: the instance is of no use any more.
         """
 
-    def generate(self, specs: Sequence[VideoSpec], on_step: StepCallback) -> Sequence[Clip]:
-        """Render `specs`, which share the card's batch key; one clip each, in order.
+    def generate(
+        self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
+    ) -> Sequence[Clip]:
+        """Render `specs`, which share one `batch_key`; one clip each, in order.
 
-        The frames of the clips must be read in order before the next call.
+        The frames of the clips must be read in order before the next call; any clip may be left
+        unread. With `low_memory` the card's preset of that name holds for this call and its
+        clips; only asked for where the card has one.
 
         Raises:
             Canceled: from `on_step`; the renderer is ready for the next batch.

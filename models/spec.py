@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SEED = 2**32 - 1
 
+BatchKey = tuple[str, str, str, int, int, float]
+"""Kind, model, size, frames, steps, guidance: what jobs of one pipeline call have in common."""
+
 
 class Kind(StrEnum):
     """What goes in; a video always comes out."""
@@ -64,3 +67,15 @@ class VideoSpec(BaseModel):
     def size(self) -> str:
         """Width and height as the API writes them: `"64x96"` is 64 wide and 96 high."""
         return f"{self.width}x{self.height}"
+
+    @property
+    def batch_key(self) -> BatchKey:
+        """Specs with equal keys can be rendered in one call; prompt, seed and image are free."""
+        return (
+            str(self.kind),
+            self.model,
+            self.size,
+            self.num_frames,
+            self.num_inference_steps,
+            self.guidance_scale,
+        )

@@ -1,6 +1,7 @@
 """One batch in the child, watched by the parent until every job of it is answered.
 
-rendering --all jobs dropped or canceled, deadline, drain over--> stopping
+a job dropped, canceled, late, or out of drain time --> unwanted; the child is told at once
+rendering --all open jobs unwanted--> stopping
 rendering, stopping --every job answered by the child--> over
 rendering, stopping --the child died--> over, the rest is lost
 stopping --the child stays deaf for the grace time--> killed --> over
@@ -14,6 +15,7 @@ from enum import Enum
 import structlog
 
 from gateway.protocol import AttemptRef, FailureCode, Progress
+from models.catalog import ModelCard
 from workers.child_process import ChildDied, ChildProcess
 from workers.lease import LeaseKeeper
 from workers.live import LiveChannel, ProgressGate
@@ -61,32 +63,36 @@ Outcome = tuple[RenderOrder, Finished | Failed | None]
 
 
 class Batch:
-    """Renders `orders` in `child`; afterwards `child` is ready for the next batch or dead."""
+    """Renders `orders` in `child`; afterwards `child` is ready for the next batch or dead.
+
+    What becomes of one job is no business of the others: a job that nobody waits for is answered
+    early, and the child is stopped only when there is nothing else to render.
+    """
 
     def __init__(
         self,
+        card: ModelCard,
         orders: Sequence[RenderOrder],
         child: ChildProcess,
         around: Surroundings,
-        *,
-        deadline_at: float,
     ) -> None:
+        self._card = card
         self._open = {order.job_id: order for order in orders}
         self._child = child
         self._around = around
-        self._deadline_at = deadline_at
         self._unwanted: dict[str, StopReason] = {}
-        self._canceled_at: float | None = None
-        self._gate = ProgressGate()
+        self._stopping_since: float | None = None
+        self._gates = {order.job_id: ProgressGate() for order in orders}
 
     def run(self) -> Iterator[Outcome]:
         """Render; yields every order once, as soon as its end is known."""
-        self._child.render(Render(tuple(self._open.values())))
+        self._child.give(Render(self._card, tuple(self._open.values())))
         while True:
             try:
                 event = self._child.next_event(TICK_S)
             except ChildDied:
-                yield from self._end_all(_LOST)
+                has_begun = self._child.load_failure is None
+                yield from self._end_all(_CRASHED if has_begun else _NOT_LOADED)
                 return
             if isinstance(event, BatchEnded):
                 return
@@ -96,7 +102,7 @@ class Batch:
             if self._is_deaf():
                 log.warning("child_killed", reason=self._reason_text())
                 self._child.kill()
-                yield from self._end_all(_LOST)
+                yield from self._end_all(_CRASHED)
                 return
 
     def _hear(self, event: Event | None) -> Iterator[Outcome]:
@@ -105,47 +111,51 @@ class Batch:
                 self._publish(event)
             case Loaded():
                 # Deaf while it was loading: its time to answer a cancel begins now.
-                self._canceled_at = self._canceled_at and time.monotonic()
+                self._stopping_since = self._stopping_since and time.monotonic()
             case LoadFailed():
                 yield from self._end_all(_NOT_LOADED)
             case Finished() | Failed():
                 yield self._answer(self._open.pop(event.job_id), event)
 
     def _look_around(self) -> None:
-        """Notice what makes jobs unwanted; cancel the child once none is wanted."""
-        for job_id, order in self._open.items():
-            if job_id not in self._unwanted and (reason := self._find_reason(order)):
-                log.info("job_unwanted", job_id=job_id, reason=reason.value)
-                self._unwanted[job_id] = reason
-        is_wanted = any(job_id not in self._unwanted for job_id in self._open)
-        if self._open and not is_wanted and self._canceled_at is None:
-            self._canceled_at = time.monotonic()
-            self._child.cancel()
+        """Notice what makes jobs unwanted, and tell the child."""
+        wanted = [order for job_id, order in self._open.items() if job_id not in self._unwanted]
+        canceled = self._around.live.find_canceled([order.job_id for order in wanted])
+        for order in wanted:
+            reason = self._find_reason(order, is_canceled=order.job_id in canceled)
+            if reason is not None:
+                log.info("job_unwanted", job_id=order.job_id, reason=reason.value)
+                self._unwanted[order.job_id] = reason
+                self._child.cancel(order.job_id)
+        is_stopping = bool(self._open) and self._open.keys() <= self._unwanted.keys()
+        if is_stopping and self._stopping_since is None:
+            self._stopping_since = time.monotonic()
 
-    def _find_reason(self, order: RenderOrder) -> StopReason | None:
+    def _find_reason(self, order: RenderOrder, *, is_canceled: bool) -> StopReason | None:
         around = self._around
         if around.lease.is_dropped(AttemptRef(job_id=order.job_id, attempt=order.attempt)):
             return StopReason.DROPPED
-        if around.live.is_canceled(order.job_id):
+        if is_canceled:
             return StopReason.CANCELED
-        if time.monotonic() >= self._deadline_at:
+        if time.monotonic() >= order.deadline_at:
             return StopReason.DEADLINE
         if around.stop.is_drained(around.drain_s):
             return StopReason.DRAINED
         return None
 
     def _is_deaf(self) -> bool:
-        """Whether the child had its time to answer a cancel.
+        """Whether the child had its time to stop.
 
         One that is still loading for jobs the client no longer wants is left to load: the next
         job needs it.
         """
-        if self._canceled_at is None:
+        if self._stopping_since is None or not self._open:
             return False
-        is_urgent = time.monotonic() >= self._deadline_at or self._around.stop.is_requested
-        if not self._child.is_loaded and not is_urgent:
+        now = time.monotonic()
+        is_late = all(now >= order.deadline_at for order in self._open.values())
+        if self._child.is_loading and not is_late and not self._around.stop.is_requested:
             return False
-        return time.monotonic() - self._canceled_at >= self._around.cancel_grace_s
+        return now - self._stopping_since >= self._around.cancel_grace_s
 
     def _end_all(self, ending: "_Ending") -> Iterator[Outcome]:
         for job_id in list(self._open):
@@ -167,13 +177,13 @@ class Batch:
         return order, Failed(order.job_id, ending.code, ending.message, retryable)
 
     def _publish(self, step: Stepped) -> None:
-        if not self._gate.passes(step.stage):
-            return
-        for job_id, order in self._open.items():
-            progress = Progress(
-                attempt=order.attempt, stage=step.stage, done=step.done, total=step.total
-            )
-            self._around.live.publish(job_id, progress)
+        for job_id in step.job_ids:
+            if job_id not in self._unwanted and self._gates[job_id].passes(step.stage):
+                attempt = self._open[job_id].attempt
+                progress = Progress(
+                    attempt=attempt, stage=step.stage, done=step.done, total=step.total
+                )
+                self._around.live.publish(job_id, progress)
 
     def _reason_text(self) -> str:
         return ",".join(sorted({reason.value for reason in self._unwanted.values()}))
@@ -189,7 +199,7 @@ class _Ending:
         return Failed(job_id, self.code, self.message, self.retryable)
 
 
-_LOST = _Ending(FailureCode.WORKER_LOST, "The renderer ended unexpectedly.", retryable=True)
+_CRASHED = _Ending(FailureCode.RENDERER_CRASHED, "The renderer ended unexpectedly.", retryable=True)
 _NOT_LOADED = _Ending(
     FailureCode.WORKER_LOST, "The worker could not load the model.", retryable=True
 )

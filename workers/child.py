@@ -1,36 +1,37 @@
-"""The child process: owns the device, keeps one model warm, renders batch after batch.
+"""The child process: owns the device, keeps models warm, renders batch after batch.
 
-It is spawned for one model and ends with it. It reports over the pipe only; the parent speaks to
-the gateway. It cannot outlive its parent.
+It reports over the pipe only; the parent speaks to the gateway. It cannot outlive its parent, and
+it ends itself where a model does not load: the next child begins with an empty device.
 """
 
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import NoReturn, cast
 
 import structlog
 
+from models.catalog import ModelCard
 from models.pipeline import Canceled, VideoPipeline
-from models.registry import create_pipeline
 from models.spec import Stage
-from workers.clips import write_clip
-from workers.failures import describe_failure
 from workers.logs import configure_logging
 from workers.messages import (
     BatchEnded,
     Cancel,
     ChildSetup,
-    Command,
-    Event,
-    Finished,
+    Load,
     Loaded,
     LoadFailed,
     Render,
-    Stepped,
+    SelfTest,
+    SelfTested,
 )
+from workers.rendering import Rendering
+from workers.selftest import run_self_test
+from workers.shelf import Shelf
+from workers.talk import Talk, end_orphaned
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: the signal this process gets when its parent ends."""
@@ -39,68 +40,82 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 def child_main(pipe: Connection, setup: ChildSetup) -> None:
-    """Serve the parent until it ends; returns when the model cannot be loaded."""
+    """Serve the parent until it ends; returns when a model cannot be loaded."""
     _die_with_parent(setup.parent_pid)
     # A Ctrl-C reaches the whole terminal; when to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     configure_logging(setup.log_level)
-    talk = _Talk(pipe)
     try:
-        pipeline = create_pipeline(setup.card)
-        pipeline.load(setup.card, setup.device)
-    except Exception as error:
-        log.exception("model_load_failed", model=setup.card.id, device=setup.device)
-        talk.say(LoadFailed(f"{type(error).__name__}: {error}"))
+        _Child(setup, Talk(pipe)).serve()
+    except _NotLoaded:
         return
-    talk.say(Loaded())
-    while True:
-        command = talk.listen()
-        if isinstance(command, Render):
-            _render(pipeline, command, talk)
-            talk.say(BatchEnded())
 
 
-def _render(pipeline: VideoPipeline, batch: Render, talk: "_Talk") -> None:
-    """Render a batch, answering every order of it once."""
-    unanswered = list(batch.orders)
-    try:
-        clips = pipeline.generate([order.spec for order in batch.orders], talk.step)
-        for order, clip in zip(batch.orders, clips, strict=True):
-            write_clip(clip, order, talk.step)
-            talk.say(Finished(order.job_id))
-            unanswered.remove(order)
-    except Exception as error:
-        if not isinstance(error, Canceled):
-            log.exception("batch_failed", jobs=[order.job_id for order in unanswered])
-        for order in unanswered:
-            talk.say(describe_failure(order, error))
+class _NotLoaded(Exception):
+    """A model does not load here; the parent knows."""
 
 
-class _Talk:
-    """The child's end of the pipe. A parent that is gone ends the process at once."""
+class _Child:
+    """What the process does with each command."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def __init__(self, setup: ChildSetup, talk: Talk) -> None:
+        self._shelf = Shelf(setup.device, setup.model_budget_bytes)
+        self._talk = talk
 
-    def say(self, event: Event) -> None:
+    def serve(self) -> None:
+        while True:
+            command = self._talk.listen()
+            match command:
+                case Load():
+                    self._bring(command.card)
+                case SelfTest():
+                    self._test(command.card)
+                case Render():
+                    self._render(command)
+                case Cancel():
+                    """The batch it speaks of is over."""
+
+    def _render(self, batch: Render) -> None:
+        rendering = Rendering(batch, self._talk)
         try:
-            self._pipe.send(event)
-        except OSError:
-            _end_orphaned()
+            pipeline = self._bring(batch.card, lambda: rendering.step(Stage.LOADING, 0, 1))
+            # It may have taken minutes.
+            rendering.heed_cancels()
+        except Canceled:
+            """Every order is answered."""
+        else:
+            rendering.run(pipeline)
+        self._talk.say(BatchEnded())
 
-    def listen(self) -> Command:
+    def _test(self, card: ModelCard) -> None:
+        pipeline = self._bring(card)
         try:
-            return cast("Command", self._pipe.recv())
-        except (EOFError, OSError):
-            _end_orphaned()
+            run_self_test(pipeline, card)
+        except Exception as error:
+            log.exception("self_test_failed", model=card.id)
+            self._talk.say(SelfTested(_describe(error)))
+        else:
+            self._talk.say(SelfTested(None))
 
-    def step(self, stage: Stage, done: int, total: int) -> None:
-        """The step callback: report, and stop the batch when the parent says so."""
-        self.say(Stepped(stage, done, total))
-        while self._pipe.poll():
-            if isinstance(self.listen(), Cancel):
-                raise Canceled
+    def _bring(self, card: ModelCard, on_load: Callable[[], None] | None = None) -> VideoPipeline:
+        """The renderer of `card`; `on_load` is called before a load, if there has to be one."""
+        pipeline = self._shelf.find(card)
+        if pipeline is None:
+            if on_load is not None:
+                on_load()
+            try:
+                pipeline = self._shelf.load(card)
+            except Exception as error:
+                log.exception("model_load_failed", model=card.id)
+                self._talk.say(LoadFailed(card.id, _describe(error)))
+                raise _NotLoaded from error
+        self._talk.say(Loaded(card.id))
+        return pipeline
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -113,8 +128,4 @@ def _die_with_parent(parent_pid: int) -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # It may have ended before the kernel was asked.
     if os.getppid() != parent_pid:
-        _end_orphaned()
-
-
-def _end_orphaned() -> NoReturn:
-    os._exit(1)
+        end_orphaned()

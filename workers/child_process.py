@@ -7,15 +7,16 @@ from typing import cast
 
 import structlog
 
-from models.catalog import ModelCard
 from workers.messages import (
     Cancel,
     ChildSetup,
     Command,
     Event,
+    Load,
     Loaded,
     LoadFailed,
     Render,
+    SelfTest,
 )
 
 END_S = 5.0
@@ -29,37 +30,45 @@ class ChildDied(Exception):  # says what happened
 
 
 class ChildProcess:
-    """One child with one model.
+    """One child and what is known of its models.
 
     Start it from the main thread only: the kernel kills it when the thread that started it ends.
+
+    Attributes:
+        loaded_model: the model used last, None before the first.
+        is_loading: it was given something to do and has not said yet that the model is there.
+        load_failure: why a model did not load; the child has ended, or is about to.
     """
 
-    def __init__(self, card: ModelCard, *, device: str, log_level: str) -> None:
-        self.card = card
-        self.is_loaded = False
+    def __init__(self, *, device: str, model_budget_bytes: int, log_level: str) -> None:
+        self.loaded_model: str | None = None
+        self.is_loading = False
+        self.load_failure: str | None = None
+        self._has_died = False
         context = multiprocessing.get_context("spawn")
         self._pipe, childs_end = context.Pipe()
-        setup = ChildSetup(card, device, log_level, parent_pid=os.getpid())
-        self._process = context.Process(
-            target=_run_child, args=(childs_end, setup), name=f"render-{card.id}"
-        )
+        setup = ChildSetup(device, model_budget_bytes, log_level, parent_pid=os.getpid())
+        self._process = context.Process(target=_run_child, args=(childs_end, setup), name="render")
         self._process.start()
         # With this end closed here, the pipe ends when the child does.
         childs_end.close()
-        log.info("child_started", model=card.id, device=device, child_pid=self._process.pid)
+        log.info("child_started", device=device, child_pid=self._process.pid)
 
     @property
     def is_ready(self) -> bool:
-        """Whether it lives with its model loaded."""
-        return self.is_loaded and self._process.is_alive()
+        """Whether it lives with a model loaded."""
+        if self._has_died or self.load_failure is not None:
+            return False
+        return self.loaded_model is not None and self._process.is_alive()
 
-    def render(self, batch: Render) -> None:
-        """Hand over a batch; the child loads its model first if it has not yet."""
-        self._send(batch)
+    def give(self, work: Load | SelfTest | Render) -> None:
+        """Hand over the next thing to do; the child loads the model first if it has to."""
+        self.is_loading = True
+        self._send(work)
 
-    def cancel(self) -> None:
-        """Ask the child to stop its batch within one step."""
-        self._send(Cancel())
+    def cancel(self, job_id: str) -> None:
+        """Say that nobody waits for this job of the batch any more."""
+        self._send(Cancel(job_id))
 
     def next_event(self, timeout_s: float) -> Event | None:
         """What the child says next, or None when it says nothing for `timeout_s` seconds.
@@ -70,16 +79,17 @@ class ChildProcess:
         ready = wait([self._pipe, self._process.sentinel], timeout_s)
         if not ready:
             return None
-        if not self._pipe.poll():
-            raise ChildDied
         try:
+            if not self._pipe.poll():
+                raise EOFError  # noqa: TRY301  # as the pipe itself says it
             event = cast("Event", self._pipe.recv())
         except (EOFError, OSError):
+            # The pipe may end a moment before the process does.
+            self._has_died = True
+            if self.is_loading and self.load_failure is None:
+                self.load_failure = "the renderer ended while it loaded a model"
             raise ChildDied from None
-        if isinstance(event, Loaded):
-            self.is_loaded = True
-        if isinstance(event, LoadFailed):
-            log.error("model_not_loaded", model=self.card.id, reason=event.reason)
+        self._note(event)
         return event
 
     def kill(self) -> None:
@@ -87,8 +97,19 @@ class ChildProcess:
         if self._process.is_alive():
             self._process.kill()
         self._process.join(END_S)
-        log.info("child_ended", model=self.card.id, exit_code=self._process.exitcode)
+        log.info("child_ended", model=self.loaded_model, exit_code=self._process.exitcode)
         self._pipe.close()
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Loaded():
+                self.loaded_model = event.model
+                self.is_loading = False
+            case LoadFailed():
+                self.load_failure = f"model {event.model} does not load: {event.reason}"
+                log.error("model_not_loaded", model=event.model, reason=event.reason)
+            case _:
+                """Says nothing of the child itself."""
 
     def _send(self, command: Command) -> None:
         try:

@@ -76,12 +76,15 @@ def run(
 
 @worker.command()
 def health() -> None:
-    """Exit with 0 if the worker of this spool folder is alive, else with 1."""
-    from workers.pulse import has_pulse
+    """Exit with 0 if the worker of this spool folder is alive and can render, else with 1."""
+    from workers.pulse import find_unfit, has_pulse
     from workers.settings import SpoolSettings
 
-    if not has_pulse(SpoolSettings().spool_dir):
+    spool_dir = SpoolSettings().spool_dir
+    if not has_pulse(spool_dir):
         _fail("no sign of life within the last minute", code=1)
+    if reason := find_unfit(spool_dir):
+        _fail(reason, code=1)
 
 
 def _load_settings(**given: str | None) -> "WorkerSettings":

@@ -17,7 +17,8 @@ def describe_failure(order: RenderOrder, error: Exception) -> Failed:
         return _failed(order, FailureCode.CANCELED, "The job was canceled.", retryable=False)
     if isinstance(error, OutOfMemory | MemoryError):
         message = "The device ran out of memory."
-        return _failed(order, FailureCode.OUT_OF_MEMORY, message, retryable=True)
+        # What could be done with less memory was tried on the spot.
+        return _failed(order, FailureCode.OUT_OF_MEMORY, message, retryable=False)
     if isinstance(error, SpecError):
         message = f"The model does not accept {error.param} of this job."
         return _failed(order, FailureCode.MODEL_ERROR, message, retryable=False)

@@ -115,7 +115,7 @@ class Host:
         for folder in self._spool.recover():
             log.info("leftover_found", folder=folder.path.name)
             self._lease.hold(folder.ref)
-            self._reporter.submit(Report(folder), give_up=self._should_stop)
+            self._reporter.submit(Report(folder))
         self._reporter.flush(give_up=self._should_stop)
 
     def _take_deliveries(self) -> None:

@@ -4,8 +4,10 @@ Redis may be away at any time. Nothing here raises or waits long, and while it i
 alone for a moment, so a render never notices.
 """
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import redis
 import structlog
@@ -14,7 +16,14 @@ from redis.client import Pipeline
 from redis.retry import Retry
 from redis.typing import EncodableT
 
-from gateway.protocol import Progress, cancel_key, progress_key
+from gateway.protocol import (
+    MAX_PREVIEW_BYTES,
+    PREVIEW_TTL_S,
+    Progress,
+    cancel_key,
+    preview_key,
+    progress_key,
+)
 from models.spec import Stage
 
 STREAM_LENGTH = 64
@@ -53,15 +62,32 @@ class LiveChannel:
 
         self.send(append)
 
+    def publish_preview(self, job_id: str, jpeg: bytes) -> str | None:
+        """Keep `jpeg` as the newest preview frame of a job, for ten minutes.
+
+        Returns its name, for `Progress.preview`; None if it is too large or Redis did not take it.
+        """
+        if len(jpeg) > MAX_PREVIEW_BYTES:
+            log.warning("preview_too_large", job_id=job_id, size_bytes=len(jpeg))
+            return None
+        key = preview_key(job_id)
+        kept = self._try(lambda: self._redis.set(key, jpeg, ex=PREVIEW_TTL_S))
+        return hashlib.sha256(jpeg).hexdigest()[:16] if kept else None
+
     def send(self, fill: Callable[[Pipeline], None]) -> None:
         """Run the commands that `fill` puts into a pipeline, in one round trip, or none."""
         with self._redis.pipeline() as pipeline:
             fill(pipeline)
             self._try(pipeline.execute)
 
-    def is_canceled(self, job_id: str) -> bool:
-        """Whether the job is to be dropped; False when Redis cannot say."""
-        return bool(self._try(lambda: self._redis.exists(cancel_key(job_id))))
+    def find_canceled(self, job_ids: Sequence[str]) -> set[str]:
+        """Which of these jobs are to be dropped; none when Redis cannot say."""
+        if not job_ids:
+            return set()
+        keys = [cancel_key(job_id) for job_id in job_ids]
+        found = cast("list[bytes | None] | None", self._try(lambda: self._redis.mget(keys)))
+        pairs = zip(job_ids, found or [None] * len(keys), strict=True)
+        return {job_id for job_id, value in pairs if value is not None}
 
     def close(self) -> None:
         """Give the connections back."""

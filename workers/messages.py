@@ -1,7 +1,9 @@
 """What parent and child say to each other over their pipe: plain values, pickled.
 
-The parent sends commands, the child answers with events. One batch at a time: after a `Render`
-the child says `Finished` or `Failed` once for every order, then `BatchEnded`.
+The parent sends commands, the child answers with events. One command at a time, but for `Cancel`:
+`Load` is answered by `Loaded`, `SelfTest` by `SelfTested`, and after a `Render` the child says
+`Finished` or `Failed` once for every order, then `BatchEnded`. A model that is not on the device
+is loaded first, which ends in `Loaded` or `LoadFailed`.
 """
 
 from dataclasses import dataclass
@@ -14,10 +16,10 @@ from models.spec import Stage, VideoSpec
 
 @dataclass(frozen=True)
 class ChildSetup:
-    """What a child is spawned with: its one model, where it runs, and who started it."""
+    """What a child is spawned with: where it runs, what it may keep there, who started it."""
 
-    card: ModelCard
     device: str
+    model_budget_bytes: int
     log_level: str
     parent_pid: int
 
@@ -26,7 +28,8 @@ class ChildSetup:
 class RenderOrder:
     """One job to render into its spool folder.
 
-    `claimed_at`: seconds of `time.monotonic`, a clock that all processes of a machine share.
+    `claimed_at`, `deadline_at`: seconds of `time.monotonic`, a clock that all processes of a
+    machine share.
     """
 
     job_id: str
@@ -35,36 +38,71 @@ class RenderOrder:
     label: LabelFields
     folder: Path
     claimed_at: float
+    deadline_at: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """Have this model on the device."""
+
+    card: ModelCard
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Render the cheapest clip of this model and throw it away."""
+
+    card: ModelCard
 
 
 @dataclass(frozen=True)
 class Render:
     """Render these orders, which share a model and a batch key, in one call."""
 
+    card: ModelCard
     orders: tuple[RenderOrder, ...]
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop the batch within one step; ignored between batches."""
+    """Nobody waits for this job of the batch any more; the others go on.
+
+    Without any left the batch ends within one step. Ignored where it names no open job.
+    """
+
+    job_id: str
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The model is on the device."""
+    """The model is on the device, the one used last."""
+
+    model: str
 
 
 @dataclass(frozen=True)
 class LoadFailed:
-    """The model cannot be loaded here; the child ends. `reason` is for the log only."""
+    """The model cannot be loaded here; the child ends.
 
+    `reason` is for logs and operators only: it may hold paths.
+    """
+
+    model: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """The batch has done `done` of `total` steps of `stage`."""
+class SelfTested:
+    """How the self-test ended; `failure` is None for well, else for logs and operators only."""
 
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """These jobs have done `done` of `total` steps of `stage`."""
+
+    job_ids: tuple[str, ...]
     stage: Stage
     done: int
     total: int
@@ -102,5 +140,5 @@ class BatchEnded:
     """Every order of the batch is answered; the next one may come."""
 
 
-Command = Render | Cancel
-Event = Loaded | LoadFailed | Stepped | Finished | Failed | BatchEnded
+Command = Load | SelfTest | Render | Cancel
+Event = Loaded | LoadFailed | SelfTested | Stepped | Finished | Failed | BatchEnded

@@ -5,24 +5,23 @@ for the next one before it takes another delivery.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import structlog
 
 from gateway.protocol import Assignment, AttemptRef, ClaimRequest, FailRequest, FailureCode
-from models.catalog import Catalog
+from models.catalog import Catalog, ModelCard
+from models.spec import VideoSpec
 from workers.batch import Batch, Surroundings
 from workers.fitness import Fitness
 from workers.gateway_client import GatewayClient, GatewayError, InputDamaged
 from workers.inputs import fetch_inputs
 from workers.messages import Failed, Finished, RenderOrder
-from workers.reporting import Report, Reporter
+from workers.reporting import MAX_UNREPORTED, Report, Reporter
 from workers.retrying import GaveUp, until_available
 from workers.spool import AttemptFolder, Spool, is_disk_full
-
-ROOM = 1
-"""Jobs claimed at once."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -52,13 +51,15 @@ class Parent:
     def serve_delivery(self) -> None:
         """Claim jobs and see them through to the reporter; returns quietly when none waits."""
         self._fitness.restore()
+        self._services.reporter.flush(give_up=self._should_stop, up_to=MAX_UNREPORTED)
         if self._should_stop():
             return
         jobs = self._claim()
         if not jobs:
             return
         try:
-            self._serve(jobs)
+            for batch in self._split(jobs):
+                self._serve(batch)
         except Exception:
             log.exception("serving_failed", jobs=[job.job_id for job in jobs])
             # What the child still does is unknown; the leases end by themselves.
@@ -72,7 +73,7 @@ class Parent:
             pool=self._services.pool,
             worker=self._services.worker_name,
             loaded_model=self._fitness.loaded_model,
-            room=ROOM,
+            room=self._find_room(),
         )
         gateway = self._services.gateway
         try:
@@ -88,17 +89,36 @@ class Parent:
             log.info("job_claimed", job_id=job.job_id, attempt=job.attempt, model=job.spec.model)
         return reply.jobs
 
-    def _serve(self, jobs: Sequence[Assignment]) -> None:
-        claimed_at = time.monotonic()
-        deadline_at = claimed_at + min(job.deadline_s for job in jobs)
-        orders = [order for job in jobs if (order := self._prepare(job, claimed_at, deadline_at))]
-        if orders:
-            self._render(orders, deadline_at)
+    def _find_room(self) -> int:
+        card = self._services.catalog.find(self._fitness.loaded_model or "")
+        return card.max_room if card else 1
 
-    def _prepare(
-        self, job: Assignment, claimed_at: float, deadline_at: float
-    ) -> RenderOrder | None:
+    def _split(self, jobs: Sequence[Assignment]) -> Iterator[Sequence[Assignment]]:
+        """Batches that one call can render; just one, if the gateway knows the cards as we do."""
+        for _, group in groupby(jobs, key=lambda job: job.spec.batch_key):
+            alike = list(group)
+            card = self._services.catalog.find(alike[0].spec.model)
+            room = card.batch_room(alike[0].spec.size) if card else 1
+            yield from (alike[start : start + room] for start in range(0, len(alike), room))
+
+    def _serve(self, jobs: Sequence[Assignment]) -> None:
+        """See one batch through; its time begins here."""
+        began_at = time.monotonic()
+        orders = [order for job in jobs if (order := self._prepare(job, began_at))]
+        if not orders:
+            return
+        card = self._services.catalog.find(orders[0].spec.model)
+        if card is not None:
+            self._render(card, orders)
+            return
+        log.error("model_unknown", model=orders[0].spec.model)
+        for order in orders:
+            failed = Failed(order.job_id, FailureCode.MODEL_ERROR, UNKNOWN, retryable=True)
+            self._fail(AttemptFolder(order.folder), failed)
+
+    def _prepare(self, job: Assignment, began_at: float) -> RenderOrder | None:
         """The job with its inputs on disk, or None when it has failed already."""
+        deadline_at = began_at + job.deadline_s
         folder = self._services.spool.folder_of(_ref(job))
         try:
             folder.create()
@@ -118,33 +138,36 @@ class Parent:
                 raise
             self._fail(folder, Failed.for_disk_full(job.job_id))
         else:
-            return RenderOrder(job.job_id, job.attempt, spec, job.label, folder.path, claimed_at)
+            return _order(job, spec, folder, began_at)
         return None
 
-    def _render(self, orders: Sequence[RenderOrder], deadline_at: float) -> None:
-        card = self._services.catalog.find(orders[0].spec.model)
-        if card is None:
-            log.error("model_unknown", model=orders[0].spec.model)
-            for order in orders:
-                failed = Failed(order.job_id, FailureCode.MODEL_ERROR, UNKNOWN, retryable=True)
-                self._fail(AttemptFolder(order.folder), failed)
-            return
-        child = self._fitness.child_for(card)
-        batch = Batch(orders, child, self._services.around, deadline_at=deadline_at)
+    def _render(self, card: ModelCard, orders: Sequence[RenderOrder]) -> None:
+        """Render a batch; after a crash each job that was lost goes alone, which tells whose."""
+        batch = Batch(card, orders, self._fitness.child_for(card), self._services.around)
+        codes: set[FailureCode] = set()
+        alone: list[RenderOrder] = []
         for order, ending in batch.run():
-            folder = AttemptFolder(order.folder)
-            match ending:
-                case None:
-                    self._forget(folder)
-                case Finished():
-                    log.info("job_rendered", job_id=order.job_id, attempt=order.attempt)
-                    self._fitness.forget_setbacks()
-                    self._services.reporter.submit(Report(folder), give_up=self._should_stop)
-                case Failed():
-                    self._fail(folder, ending)
-        if not child.is_ready:
-            self._fitness.end_child()
-            self._fitness.suffer_setback()
+            if isinstance(ending, Failed):
+                codes.add(ending.code)
+                if ending.code is FailureCode.RENDERER_CRASHED and len(orders) > 1:
+                    alone.append(order)
+                    continue
+            self._settle(order, ending)
+        self._fitness.look_after(codes)
+        for order in alone:
+            self._render(card, [order])
+
+    def _settle(self, order: RenderOrder, ending: Finished | Failed | None) -> None:
+        folder = AttemptFolder(order.folder)
+        match ending:
+            case None:
+                self._forget(folder)
+            case Finished():
+                log.info("job_rendered", job_id=order.job_id, attempt=order.attempt)
+                self._fitness.forget_setbacks()
+                self._services.reporter.submit(Report(folder))
+            case Failed():
+                self._fail(folder, ending)
 
     def _fail(self, folder: AttemptFolder, failed: Failed) -> None:
         ref = folder.ref
@@ -157,7 +180,7 @@ class Parent:
             message=failed.message,
             retryable=failed.retryable,
         )
-        self._services.reporter.submit(Report(folder, request), give_up=self._should_stop)
+        self._services.reporter.submit(Report(folder, request))
 
     def _forget(self, folder: AttemptFolder) -> None:
         log.info("attempt_dropped", job_id=folder.ref.job_id, attempt=folder.ref.attempt)
@@ -184,3 +207,15 @@ def _ref(job: Assignment) -> AttemptRef:
 
 def _failed(job: Assignment, code: FailureCode, message: str) -> Failed:
     return Failed(job.job_id, code, message, retryable=True)
+
+
+def _order(job: Assignment, spec: VideoSpec, folder: AttemptFolder, began_at: float) -> RenderOrder:
+    return RenderOrder(
+        job_id=job.job_id,
+        attempt=job.attempt,
+        spec=spec,
+        label=job.label,
+        folder=folder.path,
+        claimed_at=began_at,
+        deadline_at=began_at + job.deadline_s,
+    )

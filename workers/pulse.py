@@ -1,4 +1,7 @@
-"""The sign of life of the worker's main loop: a file that container health checks look at."""
+"""What container health checks look at: two files of the spool folder.
+
+One is touched while the main loop turns, the other holds a sentence while the worker is unfit.
+"""
 
 import time
 from contextlib import suppress
@@ -9,6 +12,7 @@ FRESH_S = 60.0
 """Longer than any wait of the main loop between two beats."""
 
 PULSE_FILE = "pulse"
+UNFIT_FILE = "unfit"
 
 
 class Pulse:
@@ -37,3 +41,21 @@ def has_pulse(spool_dir: Path) -> bool:
     except OSError:
         return False
     return age_s < FRESH_S
+
+
+def write_unfit(spool_dir: Path, reason: str | None) -> None:
+    """Leave the reason why this worker cannot render; None: it can."""
+    # A full disk is no reason to stop.
+    with suppress(OSError):
+        if reason is None:
+            (spool_dir / UNFIT_FILE).unlink(missing_ok=True)
+        else:
+            (spool_dir / UNFIT_FILE).write_text(reason, encoding="utf-8")
+
+
+def find_unfit(spool_dir: Path) -> str | None:
+    """The reason that the worker of this spool folder left, if any."""
+    try:
+        return (spool_dir / UNFIT_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None

@@ -1,7 +1,8 @@
 """Tells the gateway how attempts ended, in a thread of its own, for as long as it takes.
 
 A finished attempt is uploaded and completed from its spool folder. While the gateway is away the
-render waits there, also across a restart of the worker. At most two attempts are unreported.
+render waits there, also across a restart of the worker. The parent claims nothing new while more
+than one attempt is unreported, so an outage fills the spool with two batches at most.
 """
 
 import queue
@@ -25,8 +26,8 @@ from workers.live import LiveChannel
 from workers.retrying import TICK_S, GaveUp, until_available
 from workers.spool import AttemptFolder
 
-MAX_WAITING = 1
-"""Beside the one that is being reported."""
+MAX_UNREPORTED = 1
+"""A worker with more claims nothing."""
 
 END_S = 2.0
 REFUSED = "The worker's report was refused."
@@ -49,7 +50,7 @@ class Reporter:
         self._gateway = gateway
         self._lease = lease
         self._live = live
-        self._waiting: queue.Queue[Report] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[Report] = queue.Queue()
         self._give_up = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -57,31 +58,25 @@ class Reporter:
         """Begin to send reports."""
         self._thread.start()
 
-    def submit(self, report: Report, *, give_up: Callable[[], bool]) -> None:
-        """Have `report` sent; waits while two are unreported.
+    def submit(self, report: Report) -> None:
+        """Have `report` sent; returns at once."""
+        self._waiting.put(report)
 
-        When `give_up()` becomes true meanwhile, a finished attempt stays in the spool for the
-        next start, and a failure is left to the end of the lease.
-        """
-        while True:
-            try:
-                self._waiting.put(report, timeout=TICK_S)
-            except queue.Full:
-                if give_up():
-                    log.warning("report_not_sent", folder=report.folder.path.name)
-                    return
-            else:
-                return
-
-    def flush(self, *, give_up: Callable[[], bool]) -> None:
-        """Wait until everything submitted is reported."""
-        while self._waiting.unfinished_tasks and not give_up():
+    def flush(self, *, give_up: Callable[[], bool], up_to: int = 0) -> None:
+        """Wait until all but `up_to` of what was submitted is reported."""
+        while self._waiting.unfinished_tasks > up_to and not give_up():
             time.sleep(TICK_S)
 
     def close(self, within_s: float) -> None:
-        """Send what is left, for at most `within_s` seconds."""
+        """Send what is left, for at most `within_s` seconds.
+
+        A finished attempt that stays unreported waits in the spool for the next start; a failure
+        is left to the end of the lease.
+        """
         until = time.monotonic() + within_s
         self.flush(give_up=lambda: time.monotonic() >= until)
+        if self._waiting.unfinished_tasks:
+            log.warning("reports_not_sent", count=self._waiting.unfinished_tasks)
         self._give_up = True
         self._thread.join(END_S)
 

@@ -36,6 +36,10 @@ class WorkerSettings(SpoolSettings):
         config_dir: holds `models.yaml`.
         drain_s: after SIGTERM, how long the running batch may still take.
         cancel_grace_s: how long a renderer may stay deaf to a cancel before it is killed.
+        model_budget_bytes: what the models kept on the device may take together; one model alone
+            may take more, and 0 keeps no more than one.
+        quarantine_after: failures in a row that point at the machine before the worker claims
+            nothing until a self-test succeeds.
     """
 
     gateway_url: str = "http://127.0.0.1:8000"
@@ -48,3 +52,5 @@ class WorkerSettings(SpoolSettings):
     log_level: str = "INFO"
     drain_s: float = Field(default=60.0, ge=0)
     cancel_grace_s: float = Field(default=10.0, ge=0)
+    model_budget_bytes: int = Field(default=0, ge=0)
+    quarantine_after: int = Field(default=3, ge=1)

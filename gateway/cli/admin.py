@@ -34,6 +34,7 @@ from gateway.cli.desk import (
     show_state,
     sign,
 )
+from gateway.cli.operate import operate
 from gateway.services import Services
 
 admin = typer.Typer(help="Accounts, points, keys and records.", no_args_is_help=True)
@@ -46,6 +47,7 @@ admin.add_typer(plan_app, name="plan")
 admin.add_typer(points_app, name="points")
 admin.add_typer(code_app, name="code")
 admin.add_typer(key_app, name="key")
+admin.add_typer(operate)
 add_records(admin)
 
 _ValidDays = Annotated[

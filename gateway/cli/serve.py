@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 import uvicorn
 from alembic.util import CommandError
+from typing_extensions import override
 
 from gateway.app import create_app
 from gateway.db.migrate import check, is_at_head, upgrade
 from gateway.db.session import Database, DatabaseInUse, serve_alone
-from gateway.services import build_services
+from gateway.services import Services, build_services
 from gateway.settings import Settings, load_settings
 from gateway.telemetry import configure_logging
 
@@ -40,16 +41,30 @@ def serve(
             if not is_at_head(services.database):
                 typer.echo("the database is not migrated: run `reelgate migrate` first", err=True)
                 raise typer.Exit(1)
-            uvicorn.run(
+            config = uvicorn.Config(
                 create_app(services),
                 host=settings.host,
                 port=settings.port,
                 log_config=None,
                 timeout_graceful_shutdown=10,
             )
+            _Server(config, services).run()
     except DatabaseInUse as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+class _Server(uvicorn.Server):
+    """Ends open event streams before it waits for requests to end; they would outlast it."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._services.live.end()
+        await super().shutdown(sockets)
 
 
 def migrate(

@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -127,7 +129,8 @@ job = Table(
         postgresql_where=text("lease_until IS NOT NULL"),
     ),
     Index("ix_job_account", "account_id", "id"),
-    Index("ix_job_account_state", "account_id", "state"),
+    # The oldest waiting job of a lane; also how many jobs of an account wait or run.
+    Index("ix_job_lane", "account_id", "state", "pool", "id"),
 )
 
 attempt = Table(
@@ -140,6 +143,58 @@ attempt = Table(
     Column("ended_at", UtcDateTime),
     Column("outcome", String(10)),
     Column("error_code", String(32)),
+    # Device-seconds that its lane was charged when it was claimed, and jobs of that claim.
+    Column("charged_s", Float),
+    Column("num_batched", Integer),
+)
+
+# Where the accounts of a plan stand in the fair queue of a pool. See `gateway.jobs.lanes`.
+tier_lane = Table(
+    "tier_lane",
+    metadata,
+    Column("pool", String(32), primary_key=True),
+    Column("tier", String(32), primary_key=True),
+    Column("pass_s", Float, nullable=False),
+    # Virtual time among the tiers of the pool, and among the tier's accounts, at its last service.
+    Column("pool_time_s", Float, nullable=False),
+    Column("time_s", Float, nullable=False),
+)
+
+account_lane = Table(
+    "account_lane",
+    metadata,
+    Column("account_id", Id, ForeignKey("account.id"), primary_key=True),
+    Column("pool", String(32), primary_key=True),
+    Column("tier", String(32), nullable=False),
+    # Whether a job of it waits and may run.
+    Column("is_waiting", Boolean, nullable=False),
+    Column("pass_s", Float, nullable=False),
+    Index("ix_account_lane_next", "pool", "tier", "is_waiting", "pass_s", "account_id"),
+)
+
+# Measured device-seconds of one job, as moving averages.
+duration = Table(
+    "duration",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("size", String(16), primary_key=True),
+    Column("num_frames", Integer, primary_key=True),
+    Column("num_inference_steps", Integer, primary_key=True),
+    Column("mean_s", Float, nullable=False),
+    Column("deviation_s", Float, nullable=False),
+    Column("num_measured", Integer, nullable=False),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("pool", String(32), nullable=False),
+    Column("loaded_model", String(64)),
+    Column("room", Integer, nullable=False),
+    Column("last_seen_at", UtcDateTime, nullable=False),
+    Index("ix_worker_pool", "pool", "last_seen_at"),
 )
 
 artifact = Table(

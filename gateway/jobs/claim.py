@@ -1,18 +1,29 @@
 """Who renders what: claims, and the leases that keep them.
 
-A claim is decided in the database at the moment a worker asks; see `gateway.jobs.lifecycle` for
-every other move of a job.
+A claim is decided in the database at the moment a worker asks, by the rule of
+`gateway.domain.scheduling`; see `gateway.jobs.lifecycle` for every other move of a job.
 """
 
+from collections import deque
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from gateway.db.tables import account, attempt, job
+from gateway.db.tables import account, account_lane, attempt, job
 from gateway.domain.jobs import JobState
 from gateway.domain.plans import Plans
+from gateway.domain.scheduling import Lane, Pick, Pool, Tier, serve
+from gateway.jobs.lanes import TierChanges, count_running, sync_lanes
+from gateway.jobs.waiting import batch_room_of, list_lane_jobs, load_front, make_tickets
+from gateway.jobs.workers import note_claim, note_model
 from gateway.protocol import AttemptRef
+from models.catalog import Catalog
+
+# Any constant of our own: claims of one pool follow each other.
+_POSTGRES_LOCK = 7_305_812
+# Lanes that lag behind their jobs are put right on the way; more of them wait for the next claim.
+_MAX_LOOKS = 4
 
 
 def claim(
@@ -24,25 +35,40 @@ def claim(
     lease_s: float,
     plans: Plans,
     now: datetime,
+    loaded_model: str | None = None,
+    swap_s: float = 0.0,
+    catalog: Catalog | None = None,
 ) -> list[str]:
-    """Give up to `limit` waiting jobs of `pool` to `worker`; their ids, the longest waiting first.
+    """Give the fairest job of `pool` to `worker`, and up to `limit - 1` to render with it; ids.
 
-    An account never runs more at once than its plan allows, however many workers ask together:
-    the account's row is locked for the count, and one that somebody else holds is passed over.
+    With `catalog` no more jobs than one call of their model takes. An account never runs more at
+    once than its plan allows, however many workers ask together: its row is locked for the
+    count, and one that somebody else holds is passed over.
     """
-    claimed: list[str] = []
-    passed_over: set[str] = set()
-    while len(claimed) < limit:
-        head = _find_head(connection, pool, passed_over)
-        if head is None:
+    note_claim(connection, worker, pool=pool, loaded_model=loaded_model, room=limit, now=now)
+    _take_turn(connection, pool)
+    turn = _Turn(connection, pool, plans, limit)
+    queue, picks = Pool(), list[Pick]()
+    for _ in range(_MAX_LOOKS):
+        queue = turn.look()
+        picks = serve(
+            queue,
+            room=limit,
+            loaded_model=loaded_model,
+            swap_s=swap_s,
+            batch_room=batch_room_of(catalog) if catalog else None,
+            admit=turn.admit,
+        )
+        if picks or not turn.has_repaired:
             break
-        if _has_room(connection, head.account_id, plans) and _take(
-            connection, head, worker, lease_until=now + timedelta(seconds=lease_s), now=now
-        ):
-            claimed.append(head.id)
-        else:
-            passed_over.add(head.account_id)
-    return claimed
+    for each in picks:
+        _start(connection, each, worker, lease_until=now + timedelta(seconds=lease_s), now=now)
+        turn.pay(queue, each)
+    _note_attempts(connection, picks, worker, now=now)
+    turn.changes.write(connection)
+    if picks:
+        note_model(connection, worker, picks[0].ticket.model)
+    return [each.ticket.job_id for each in picks]
 
 
 def renew_leases(
@@ -76,59 +102,123 @@ def list_expired_leases(connection: Connection, *, now: datetime, limit: int) ->
     return list(connection.execute(query).scalars())
 
 
-def _find_head(connection: Connection, pool: str, passed_over: set[str]) -> Any:  # noqa: ANN401 -- a row or None
-    query = (
-        select(job.c.id, job.c.account_id, job.c.attempt)
-        .where(job.c.pool == pool, job.c.state == JobState.QUEUED)
-        .order_by(job.c.id)
-        .limit(1)
-    )
-    if passed_over:
-        query = query.where(job.c.account_id.not_in(sorted(passed_over)))
-    return connection.execute(query).first()
+def _take_turn(connection: Connection, pool: str) -> None:
+    """Let one claim of a pool follow the other, or two would see the same lane as the fairest.
+
+    One claim takes milliseconds and a pool sees some twenty a second. SQLite has one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        key = func.hashtext(pool)
+        connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK, key)))
 
 
-def _has_room(connection: Connection, account_id: str, plans: Plans) -> bool:
-    """Whether one more job of the account may run; holds its row from here on."""
-    plan_id = connection.execute(
-        select(account.c.plan).where(account.c.id == account_id).with_for_update(skip_locked=True)
-    ).scalar()
-    if plan_id is None:
-        return False
-    running = connection.execute(
-        select(func.count()).where(job.c.account_id == account_id, job.c.state == JobState.RUNNING)
-    ).scalar_one()
-    return int(running) < plans.get(plan_id).max_running
-
-
-def _take(
-    connection: Connection,
-    head: Any,  # noqa: ANN401 -- a row of `_find_head`
-    worker: str,
-    *,
-    lease_until: datetime,
-    now: datetime,
-) -> bool:
-    taken = connection.execute(
+def _start(
+    connection: Connection, chosen: Pick, worker: str, *, lease_until: datetime, now: datetime
+) -> None:
+    connection.execute(
         update(job)
-        .where(
-            job.c.id == head.id,
-            job.c.attempt == head.attempt,
-            job.c.state == JobState.QUEUED,
-        )
+        .where(job.c.id == chosen.ticket.job_id, job.c.state == JobState.QUEUED)
         .values(
             state=JobState.RUNNING,
-            attempt=head.attempt + 1,
+            attempt=job.c.attempt + 1,
             worker=worker,
             lease_until=lease_until,
             started_at=now,
         )
-    )
-    if taken.rowcount == 0:
-        return False
-    connection.execute(
-        insert(attempt).values(
-            job_id=head.id, attempt=head.attempt + 1, worker=worker, started_at=now
+        .returning(job.c.id)
+    ).one()
+
+
+def _note_attempts(
+    connection: Connection, picks: list[Pick], worker: str, *, now: datetime
+) -> None:
+    for each in picks:
+        number = select(job.c.attempt).where(job.c.id == each.ticket.job_id).scalar_subquery()
+        connection.execute(
+            insert(attempt).values(
+                job_id=each.ticket.job_id,
+                attempt=number,
+                worker=worker,
+                started_at=now,
+                charged_s=each.ticket.cost_s,
+                num_batched=len(picks),
+            )
         )
-    )
-    return True
+
+
+@dataclass
+class _Turn:
+    """The database side of one claim.
+
+    Account rows are only ever tried for, so a claim that has its turn waits for nobody.
+    """
+
+    connection: Connection
+    pool: str
+    plans: Plans
+    limit: int
+
+    def __post_init__(self) -> None:
+        self.changes = TierChanges(self.plans)
+        self.has_repaired = False
+        self._busy: set[str] = set()
+        self._exact: set[str] = set()
+
+    def look(self) -> Pool:
+        """The front of the queue; lanes without jobs are put right."""
+        self.has_repaired = False
+        self._exact.clear()
+        queue, stale = load_front(
+            self.connection,
+            self.pool,
+            plans=self.plans,
+            num_picks=self.limit,
+            passed_over=self._busy,
+        )
+        for account_id in stale:
+            if self._lock(account_id) is not None:
+                self._repair(account_id)
+        return queue
+
+    def admit(self, tier: Tier, lane: Lane) -> bool:
+        """Whether a job of the lane may run; from here on its account is locked, its lane exact."""
+        if lane.account_id in self._exact:
+            return True
+        plan_id = self._lock(lane.account_id)
+        if plan_id is None:
+            return False
+        plan = self.plans.get(plan_id)
+        lane.room = plan.max_running - count_running(self.connection, lane.account_id)
+        # One more than can be taken: whether the lane waits on is to be known.
+        jobs = list_lane_jobs(self.connection, lane.account_id, self.pool, self.limit + 1)
+        if plan.id != tier.id or lane.room <= 0 or not jobs:
+            self._repair(lane.account_id)
+            return False
+        self._exact.add(lane.account_id)
+        tickets = make_tickets(self.connection, [(row.id, row.spec) for row in jobs])
+        lane.tickets = deque(tickets)
+        return True
+
+    def pay(self, queue: Pool, chosen: Pick) -> None:
+        """Charge the lane in the database as it was charged in `queue`."""
+        lane, tier, cost_s = chosen.lane, chosen.tier, chosen.ticket.cost_s
+        row = account_lane.c
+        self.connection.execute(
+            update(account_lane)
+            .where(row.account_id == lane.account_id, row.pool == self.pool)
+            .values(pass_s=row.pass_s + cost_s, is_waiting=lane.is_waiting)
+        )
+        self.changes.advance(self.pool, tier.id, cost_s)
+        self.changes.reach(self.pool, tier.id, pool_time_s=queue.time_s, time_s=tier.time_s)
+
+    def _lock(self, account_id: str) -> str | None:
+        """The account's plan, under its lock; None if somebody else holds it."""
+        query = select(account.c.plan).where(account.c.id == account_id)
+        plan: str | None = self.connection.execute(query.with_for_update(skip_locked=True)).scalar()
+        if plan is None:
+            self._busy.add(account_id)
+        return plan
+
+    def _repair(self, account_id: str) -> None:
+        sync_lanes(self.connection, account_id, self.pool, plans=self.plans, changes=self.changes)
+        self.has_repaired = True

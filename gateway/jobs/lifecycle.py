@@ -11,18 +11,24 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from gateway.db.tables import artifact, attempt, job
+from gateway.db.tables import artifact, job
+from gateway.domain.durations import DurationKey
 from gateway.domain.errors import NotFound, StaleAttempt
 from gateway.domain.jobs import OPEN_STATES, AttemptOutcome, JobState
-from gateway.domain.plans import PointRules
+from gateway.domain.plans import Plans
 from gateway.domain.points import Fault
+from gateway.jobs.attempts import close_attempt, count_crashes
+from gateway.jobs.durations import note
 from gateway.jobs.files import artifact_key
+from gateway.jobs.lanes import follow
 from gateway.jobs.repository import is_live
+from gateway.jobs.waiting import batch_key_of
 from gateway.points.holds import refund, settle
 from gateway.points.ledger import lock_account
 from gateway.protocol import CompleteRequest, FailRequest, FailureCode, InputRole
 
 LOST_MESSAGE = "the worker that rendered this was lost"
+MAX_CRASHES = 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Moved:
     """What a job became. `attempt`: the execution that ended, 0 if none ran."""
 
     job_id: str
+    account_id: str
     state: JobState
     attempt: int
     pool: str
@@ -42,7 +49,7 @@ def complete(
     request: CompleteRequest,
     *,
     keep_for: timedelta,
-    rules: PointRules,
+    plans: Plans,
     now: datetime,
 ) -> Moved | None:
     """The attempt succeeded: its files are the job's and the hold is spent.
@@ -84,9 +91,12 @@ def complete(
             for file in request.artifacts
         ],
     )
-    settle(connection, row.account_id, job_id, rules=rules, now=now)
-    _close_attempt(connection, job_id, request.attempt, AttemptOutcome.SUCCEEDED, now=now)
-    return Moved(job_id, JobState.SUCCEEDED, request.attempt, row.pool, row.model)
+    settle(connection, row.account_id, job_id, rules=plans.points, now=now)
+    run = close_attempt(connection, job_id, request.attempt, AttemptOutcome.SUCCEEDED, now=now)
+    taken_s = request.rendered.render_s / run.num_batched
+    follow(connection, row.account_id, row.pool, plans=plans, excess_s=taken_s - run.charged_s)
+    note(connection, DurationKey.of(batch_key_of(row.spec)), taken_s)
+    return Moved(job_id, row.account_id, JobState.SUCCEEDED, request.attempt, row.pool, row.model)
 
 
 def fail(
@@ -95,34 +105,44 @@ def fail(
     request: FailRequest,
     *,
     max_attempts: int,
-    rules: PointRules,
+    plans: Plans,
     now: datetime,
 ) -> Moved:
     """The attempt failed: the job waits again, or fails for good and is refunded.
+
+    A job that has crashed its renderer twice is taken to be the cause, whatever its worker thinks.
 
     Raises:
         StaleAttempt: the job has ended or runs elsewhere.
     """
     row = _lock_job(connection, job_id)
     condition = _is_running(job_id, request.attempt)
-    _close_attempt(
+    run = close_attempt(
         connection, job_id, request.attempt, AttemptOutcome.FAILED, request.code, now=now
     )
-    if request.retryable and request.attempt < max_attempts:
-        return _requeue(connection, row, condition)
-    return _fail_for_good(
-        connection,
-        row,
-        condition,
-        code=request.code,
-        message=request.message,
-        rules=rules,
-        now=now,
+    is_poisoned = (
+        request.code is FailureCode.RENDERER_CRASHED
+        and count_crashes(connection, job_id) >= MAX_CRASHES
     )
+    if request.retryable and request.attempt < max_attempts and not is_poisoned:
+        moved = _requeue(connection, row, condition)
+    else:
+        moved = _fail_for_good(
+            connection,
+            row,
+            condition,
+            code=request.code,
+            message=request.message,
+            plans=plans,
+            now=now,
+        )
+    excess_s = run.taken_s(now) - run.charged_s
+    follow(connection, row.account_id, row.pool, plans=plans, excess_s=excess_s)
+    return moved
 
 
 def reap(
-    connection: Connection, job_id: str, *, max_attempts: int, rules: PointRules, now: datetime
+    connection: Connection, job_id: str, *, max_attempts: int, plans: Plans, now: datetime
 ) -> Moved | None:
     """Take a job whose lease ran out from its worker; None if it was renewed or ended meanwhile."""
     condition = and_(job.c.id == job_id, job.c.state == JobState.RUNNING, job.c.lease_until <= now)
@@ -137,19 +157,29 @@ def reap(
                 condition,
                 code=FailureCode.WORKER_LOST,
                 message=LOST_MESSAGE,
-                rules=rules,
+                plans=plans,
                 now=now,
             )
     except StaleAttempt:
         return None
-    _close_attempt(
-        connection, job_id, row.attempt, AttemptOutcome.LOST, FailureCode.WORKER_LOST, now=now
-    )
+    _note_lost(connection, row, plans=plans, now=now)
+    return moved
+
+
+def take_back(connection: Connection, job_id: str, *, plans: Plans, now: datetime) -> Moved:
+    """Take a running job from its worker at an operator's wish: it waits again, its hold kept.
+
+    Raises:
+        StaleAttempt: it does not run.
+    """
+    row = _lock_job(connection, job_id)
+    moved = _requeue(connection, row, _is_running(job_id, row.attempt))
+    _note_lost(connection, row, plans=plans, now=now)
     return moved
 
 
 def cancel(
-    connection: Connection, account_id: str, job_id: str, *, rules: PointRules, now: datetime
+    connection: Connection, account_id: str, job_id: str, *, plans: Plans, now: datetime
 ) -> Moved | None:
     """End an open job at its owner's wish and refund it; None if it has ended already.
 
@@ -170,16 +200,18 @@ def cancel(
         error_code=FailureCode.CANCELED,
         error_message="canceled by its owner",
     )
-    refund(connection, row.account_id, job_id, fault=Fault.CLIENTS, rules=rules, now=now)
-    _close_attempt(
+    refund(connection, row.account_id, job_id, fault=Fault.CLIENTS, rules=plans.points, now=now)
+    run = close_attempt(
         connection, job_id, row.attempt, AttemptOutcome.CANCELED, FailureCode.CANCELED, now=now
     )
+    excess_s = run.taken_s(now) - run.charged_s
+    follow(connection, row.account_id, row.pool, plans=plans, excess_s=excess_s)
     _drop_inputs(connection, job_id)
-    return Moved(job_id, JobState.CANCELED, row.attempt, row.pool, row.model)
+    return Moved(job_id, row.account_id, JobState.CANCELED, row.attempt, row.pool, row.model)
 
 
 def forget(
-    connection: Connection, account_id: str, job_id: str, *, rules: PointRules, now: datetime
+    connection: Connection, account_id: str, job_id: str, *, plans: Plans, now: datetime
 ) -> Moved | None:
     """Cancel the job if it is open, then remove it from its owner's sight; what cancel answered.
 
@@ -188,7 +220,7 @@ def forget(
     Raises:
         NotFound: the account has no such job.
     """
-    moved = cancel(connection, account_id, job_id, rules=rules, now=now)
+    moved = cancel(connection, account_id, job_id, plans=plans, now=now)
     connection.execute(delete(artifact).where(artifact.c.job_id == job_id))
     spec = connection.execute(select(job.c.spec).where(job.c.id == job_id)).scalar_one()
     blank = {**spec, "prompt": "", "negative_prompt": ""}
@@ -198,9 +230,23 @@ def forget(
     return moved
 
 
+def _note_lost(
+    connection: Connection,
+    row: Any,  # noqa: ANN401 -- a row of `job`
+    *,
+    plans: Plans,
+    now: datetime,
+) -> None:
+    """The attempt was taken from its worker, which is not its account's doing: it costs nothing."""
+    run = close_attempt(
+        connection, row.id, row.attempt, AttemptOutcome.LOST, FailureCode.WORKER_LOST, now=now
+    )
+    follow(connection, row.account_id, row.pool, plans=plans, excess_s=-run.charged_s)
+
+
 def _requeue(connection: Connection, row: Any, condition: ColumnElement[bool]) -> Moved:  # noqa: ANN401 -- a row of `job`
     _compare_and_set(connection, condition, state=JobState.QUEUED, lease_until=None, worker=None)
-    return Moved(row.id, JobState.QUEUED, row.attempt, row.pool, row.model)
+    return Moved(row.id, row.account_id, JobState.QUEUED, row.attempt, row.pool, row.model)
 
 
 def _fail_for_good(
@@ -210,7 +256,7 @@ def _fail_for_good(
     *,
     code: FailureCode,
     message: str,
-    rules: PointRules,
+    plans: Plans,
     now: datetime,
 ) -> Moved:
     _compare_and_set(
@@ -222,9 +268,9 @@ def _fail_for_good(
         error_code=code,
         error_message=message,
     )
-    refund(connection, row.account_id, row.id, fault=Fault.OURS, rules=rules, now=now)
+    refund(connection, row.account_id, row.id, fault=Fault.OURS, rules=plans.points, now=now)
     _drop_inputs(connection, row.id)
-    return Moved(row.id, JobState.FAILED, row.attempt, row.pool, row.model)
+    return Moved(row.id, row.account_id, JobState.FAILED, row.attempt, row.pool, row.model)
 
 
 def _lock_job(connection: Connection, job_id: str) -> Any:  # noqa: ANN401 -- a row of `job`
@@ -255,22 +301,6 @@ def _compare_and_set(
 ) -> None:
     if connection.execute(update(job).where(condition).values(**values)).rowcount != 1:
         raise StaleAttempt("the job has ended or is with another worker")
-
-
-def _close_attempt(
-    connection: Connection,
-    job_id: str,
-    number: int,
-    outcome: AttemptOutcome,
-    code: FailureCode | None = None,
-    *,
-    now: datetime,
-) -> None:
-    change = update(attempt).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
-    if outcome is not AttemptOutcome.SUCCEEDED:
-        # One that was given up for lost and came back with its video did succeed.
-        change = change.where(attempt.c.ended_at.is_(None))
-    connection.execute(change.values(ended_at=now, outcome=outcome, error_code=code))
 
 
 def _drop_inputs(connection: Connection, job_id: str) -> None:

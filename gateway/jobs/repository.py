@@ -2,16 +2,18 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union
 
 from gateway.db.tables import account, artifact, hold, job
 from gateway.domain.jobs import OPEN_STATES, JobState
 from gateway.ids import JOB_PREFIX, lowest_id
 from gateway.protocol import AttemptRef, FailureCode, Rendered
 from models.spec import Kind, VideoSpec
+
+_LONGEST_WAIT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,26 @@ def list_jobs(
     return [_to_job(row) for row in connection.execute(query.order_by(order))]
 
 
+def list_watched_jobs(
+    connection: Connection, account_id: str, *, known: Collection[str], since: datetime
+) -> list[Job]:
+    """What a page of the account shows: open jobs, `known` ones, and those ended after `since`.
+
+    Jobs that waited for more than a day before they ended are found by `known` alone.
+    """
+    own = select(job.c.id).where(job.c.account_id == account_id)
+    # Three lookups by index each; one condition with OR would read all the account's jobs.
+    ids = union(
+        own.where(job.c.state.in_(sorted(OPEN_STATES))),
+        own.where(job.c.id.in_(sorted(known))),
+        own.where(
+            job.c.id >= lowest_id(JOB_PREFIX, since - _LONGEST_WAIT), job.c.finished_at >= since
+        ),
+    )
+    rows = connection.execute(_jobs().where(job.c.id.in_(ids)).order_by(job.c.id))
+    return [_to_job(row) for row in rows]
+
+
 def count_queued_jobs(connection: Connection, account_id: str) -> int:
     """Jobs of the account that wait."""
     query = select(func.count()).where(
@@ -96,25 +118,6 @@ def count_jobs_since(connection: Connection, account_id: str, instant: datetime)
         job.c.account_id == account_id, job.c.id >= lowest_id(JOB_PREFIX, instant)
     )
     return int(connection.execute(query).scalar_one())
-
-
-def queue_positions(connection: Connection, job_ids: list[str]) -> dict[str, int]:
-    """For those of `job_ids` that wait: how many are served up to them, themselves included."""
-    if not job_ids:
-        return {}
-    ranked = (
-        select(
-            job.c.id,
-            func.row_number().over(partition_by=job.c.pool, order_by=job.c.id).label("position"),
-        )
-        .where(
-            job.c.pool.in_(select(job.c.pool).where(job.c.id.in_(job_ids))),
-            job.c.state == JobState.QUEUED,
-        )
-        .subquery()
-    )
-    rows = connection.execute(select(ranked).where(ranked.c.id.in_(job_ids)))
-    return {row.id: row.position for row in rows}
 
 
 def list_waiting(connection: Connection, pool: str, limit: int) -> list[AttemptRef]:

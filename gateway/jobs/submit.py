@@ -15,6 +15,7 @@ from gateway.domain.pricing import PriceList, Quote, billed_seconds
 from gateway.jobs.files import input_key
 from gateway.jobs.idempotency import RequestIdentity, find_replay, remember
 from gateway.jobs.images import CONTENT_TYPE, NormalisedImage
+from gateway.jobs.lanes import follow
 from gateway.jobs.repository import count_jobs_since, count_queued_jobs
 from gateway.points.holds import place_hold
 from gateway.points.ledger import lock_account
@@ -79,6 +80,7 @@ def submit(
             connection, account_id, order, quote, plan=plan, plans=plans, prices=prices, now=now
         )
     remember(connection, account_id, order.identity, order.job_id, now=now)
+    follow(connection, account_id, order.card.pool, plans=plans)
     return Placed(order.job_id, is_replay=False)
 
 

@@ -1,6 +1,6 @@
 """What every diffusers renderer needs: the first frame, progress, errors of memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +76,17 @@ class StepBar:
         """Count `steps` more denoising steps."""
         self._done += steps
         self._on_step(Stage.DENOISING, self._done, self._total)
+
+
+def weight_bytes(parts: Iterable[object]) -> int:
+    """Bytes of all parameters and buffers of the modules among `parts`, shared ones once."""
+    tensors = {
+        tensor.data_ptr(): tensor.nbytes
+        for part in parts
+        if isinstance(part, torch.nn.Module)
+        for tensor in (*part.parameters(), *part.buffers())
+    }
+    return sum(tensors.values())
 
 
 @contextmanager

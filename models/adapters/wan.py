@@ -16,14 +16,20 @@ import transformers
 from diffusers import WanImageToVideoPipeline, WanPipeline
 from diffusers.utils import logging as diffusers_logging
 
-from models.adapters.common import StepBar, load_first_frame, memory_errors_named
-from models.adapters.wan_decode import stream_decode
+from models.adapters.common import (
+    StepBar,
+    load_first_frame,
+    memory_errors_named,
+    weight_bytes,
+)
+from models.adapters.wan_decode import decode_tiled, stream_decode
 from models.catalog import BUILTIN_PREFIX, ModelCard
 from models.pipeline import Clip, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 
 INDEX_FILE = "model_index.json"
 PIPELINE_CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
+LOW_MEMORY_OPTIONS = {"vae_tiling"}
 
 
 class PerRowImageToVideo(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
@@ -76,6 +82,13 @@ class WanAdapter:
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
 
+    @property
+    def memory_bytes(self) -> int:
+        """The weights, which both kinds share; 0 before `load`."""
+        if self._loaded is None:
+            return 0
+        return weight_bytes(next(iter(self._loaded.pipelines.values())).components.values())
+
     def load(self, card: ModelCard, device: str) -> None:
         """Read the folder of `card` onto `device`: float32 on a CPU, else bfloat16.
 
@@ -93,8 +106,15 @@ class WanAdapter:
             pipelines[Kind.IMAGE_TO_VIDEO] = derive_image_to_video(text_to_video)
         self._loaded = _Loaded(card, device, pipelines)
 
-    def generate(self, specs: Sequence[VideoSpec], on_step: StepCallback) -> Sequence[Clip]:
-        """Denoise `specs` together; each clip decodes while its frames are read."""
+    def generate(
+        self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
+    ) -> Sequence[Clip]:
+        """Denoise `specs` together; each clip decodes while its frames are read.
+
+        With `low_memory` and the preset `vae_tiling`, pictures pass the autoencoder in tiles:
+        less memory, frames that differ a little near the seams, and the whole clip in host
+        memory before its first frame.
+        """
         loaded = self._loaded
         if loaded is None:
             raise RuntimeError("load() comes before generate()")
@@ -104,11 +124,16 @@ class WanAdapter:
         arguments = _arguments(loaded, specs)
         on_step(Stage.DENOISING, 0, first.num_inference_steps)
         pipe = loaded.pipelines[first.kind]
+        decode = stream_decode
+        pipe.vae.disable_tiling()
+        if low_memory and loaded.card.low_memory.get("vae_tiling"):
+            decode = decode_tiled
+            pipe.vae.enable_tiling()
         work = f"{len(specs)} x {first.size}, {first.num_frames} frames"
         with memory_errors_named(work):
             latents = _denoise(pipe, arguments, on_step)
         return [
-            Clip(stream_decode(pipe.vae, latents[row : row + 1], on_step), Fraction(spec.fps))
+            Clip(decode(pipe.vae, latents[row : row + 1], on_step), Fraction(spec.fps))
             for row, spec in enumerate(specs)
         ]
 
@@ -170,6 +195,8 @@ def _read_pipeline(card: ModelCard, folder: Path, device: str) -> WanPipeline:
 def _check_fits(card: ModelCard, folder: Path, pipe: WanPipeline) -> None:
     """Refuse a card that allows what these weights would silently round or ignore."""
     where = f"model {card.id}: its card does not fit {folder}"
+    if unknown := card.low_memory.keys() - LOW_MEMORY_OPTIONS:
+        raise LoadFailed(f"{where}: low_memory must leave out {', '.join(sorted(unknown))}")
     pixels = pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size[1]
     if card.size_multiple % pixels:
         raise LoadFailed(f"{where}: size_multiple must be a multiple of {pixels}")
@@ -181,12 +208,10 @@ def _check_fits(card: ModelCard, folder: Path, pipe: WanPipeline) -> None:
 
 
 def _only_shape(specs: Sequence[VideoSpec]) -> VideoSpec:
-    """The first of `specs`, which all have its kind, size, length, steps and guidance."""
-    shapes = {
-        (s.kind, s.size, s.num_frames, s.num_inference_steps, s.guidance_scale) for s in specs
-    }
-    if len(shapes) != 1:
-        raise ValueError(f"a batch has one shape, not {len(shapes)}: {sorted(shapes)}")
+    """The first of `specs`, which all have its batch key."""
+    keys = {spec.batch_key for spec in specs}
+    if len(keys) != 1:
+        raise ValueError(f"a batch has one shape, not {len(keys)}: {sorted(keys)}")
     return specs[0]
 
 

@@ -48,6 +48,66 @@ def stream_decode(
         yield from chunk
 
 
+def decode_tiled(
+    vae: AutoencoderKLWan, latents: torch.Tensor, on_step: StepCallback
+) -> Iterator[Frame]:
+    """As `stream_decode`, tile after tile: the device holds the caches of one tile only.
+
+    Tiles and strides are those of `vae` (256 and 192 pixels unless it says otherwise); the
+    finished clip, uint8, waits in host memory. Differs from `AutoencoderKLWan.tiled_decode`, which
+    keeps every tile on the device and blends before it undoes the patches.
+    """
+    scale = vae.config.scale_factor_spatial
+    height, width = latents.shape[3] * scale, latents.shape[4] * scale
+    overlaps = (
+        vae.tile_sample_min_height - vae.tile_sample_stride_height,
+        vae.tile_sample_min_width - vae.tile_sample_stride_width,
+    )
+    tops = range(0, max(height - overlaps[0], 1), vae.tile_sample_stride_height)
+    lefts = range(0, max(width - overlaps[1], 1), vae.tile_sample_stride_width)
+    corners = [(top, left) for top in tops for left in lefts]
+    per_tile = latents.shape[2]
+    clip: np.ndarray[Any, np.dtype[np.uint8]] | None = None
+    for number, (top, left) in enumerate(corners):
+        rows = slice(top // scale, (top + vae.tile_sample_min_height) // scale)
+        columns = slice(left // scale, (left + vae.tile_sample_min_width) // scale)
+
+        def on_tile_step(stage: Stage, done: int, _total: int, before: int = number) -> None:
+            on_step(stage, before * per_tile + done, len(corners) * per_tile)
+
+        tile = np.stack([*stream_decode(vae, latents[:, :, :, rows, columns], on_tile_step)])
+        if clip is None:
+            clip = np.zeros((len(tile), height, width, 3), np.uint8)
+        place = clip[:, top:, left:][:, : tile.shape[1], : tile.shape[2]]
+        _lay(tile, place, (overlaps[0] if top else 0, overlaps[1] if left else 0))
+    if clip is not None:
+        yield from clip
+
+
+def _lay(
+    tile: np.ndarray[Any, np.dtype[np.uint8]],
+    place: np.ndarray[Any, np.dtype[np.uint8]],
+    seams: tuple[int, int],
+) -> None:
+    """Write `tile` into `place`, fading in over the first `seams` rows and columns.
+
+    Frame by frame, for the mix is in float32. The ramp is that of `AutoencoderKLWan.blend_v`.
+    """
+    down = _ramp(seams[0], tile.shape[1])[:, None, None]
+    right = _ramp(seams[1], tile.shape[2])[None, :, None]
+    for new, old in zip(tile, place, strict=True):
+        mixed = old + (new - old.astype(np.float32)) * down
+        mixed = old + (mixed - old) * right
+        old[...] = mixed.round().astype(np.uint8)
+
+
+def _ramp(seam: int, length: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """`length` weights: 0 rising to 1 over the first `seam`, then 1."""
+    ramp = np.ones(length, np.float32)
+    ramp[:seam] = (np.arange(seam, dtype=np.float32) / max(seam, 1))[:length]
+    return ramp
+
+
 @torch.inference_mode()
 def _denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     like = {"device": latents.device, "dtype": vae.dtype}

@@ -1,1 +1,1 @@
-"""Benchmarks: commands that print ratios against a named alternative measured in the same run."""
+"""Benchmarks: commands that print ratios against a named alternative in the same run."""

@@ -59,14 +59,14 @@ MUTANTS = [
     Mutant(
         "forget: leaves the job open",
         LIFECYCLE,
-        "moved = cancel(connection, account_id, job_id, rules=rules, now=now)",
+        "moved = cancel(connection, account_id, job_id, plans=plans, now=now)",
         "moved = None",
     ),
     Mutant(
         "claim: the cap is not looked at",
         CLAIM,
-        "int(running) < plans.get(plan_id).max_running",
-        "int(running) >= 0",
+        "lane.room = plan.max_running - count_running(self.connection, lane.account_id)",
+        "lane.room = self.limit",
     ),
     Mutant(
         "replay: other requests may use the key",

@@ -162,7 +162,7 @@ class Teller:
                 ref.job_id,
                 complete_request(ref.attempt),
                 keep_for=KEEP_FOR,
-                rules=self.plans.points,
+                plans=self.plans,
                 now=self.clock.now(),
             )
 
@@ -177,7 +177,7 @@ class Teller:
                 ref.job_id,
                 request,
                 max_attempts=MAX_ATTEMPTS,
-                rules=self.plans.points,
+                plans=self.plans,
                 now=self.clock.now(),
             )
 
@@ -185,14 +185,14 @@ class Teller:
         """The owner takes the job back."""
         with self.database.write() as connection:
             return lifecycle.cancel(
-                connection, account_id, job_id, rules=self.plans.points, now=self.clock.now()
+                connection, account_id, job_id, plans=self.plans, now=self.clock.now()
             )
 
     def forget(self, account_id: str, job_id: str) -> Moved | None:
         """The owner deletes the job."""
         with self.database.write() as connection:
             return lifecycle.forget(
-                connection, account_id, job_id, rules=self.plans.points, now=self.clock.now()
+                connection, account_id, job_id, plans=self.plans, now=self.clock.now()
             )
 
     def reap(self, job_id: str) -> Moved | None:
@@ -202,7 +202,7 @@ class Teller:
                 connection,
                 job_id,
                 max_attempts=MAX_ATTEMPTS,
-                rules=self.plans.points,
+                plans=self.plans,
                 now=self.clock.now(),
             )
 

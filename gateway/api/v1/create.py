@@ -23,6 +23,7 @@ from gateway.jobs.submit import Order, Placed, describe, submit
 from gateway.points.service import available_points, refresh
 from gateway.protocol import AttemptRef, InputRole
 from gateway.services import Services
+from gateway.streams import Change
 from models.catalog import ModelCard
 from models.spec import VideoSpec
 
@@ -97,6 +98,7 @@ def create_video(
         response.headers["Idempotent-Replayed"] = "true"
     else:
         services.queue.ring(card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
+        services.queue.announce(Change.SUBMITTED, {placed.job_id: caller.account_id})
     return look(services, caller, placed.job_id, response)
 
 

@@ -1,9 +1,11 @@
 """What goes over the wire under `/v1`: our jobs in the shape of OpenAI's video objects."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gateway.domain.forecast import Eta
 from gateway.domain.jobs import JobState
 from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
 from gateway.jobs.repository import Job
@@ -50,6 +52,13 @@ class VideoError(BaseModel):
     refunded: bool
 
 
+class EtaSeconds(BaseModel):
+    """Seconds until the video is there: as likely later as earlier (p50), later one time in ten."""
+
+    p50: int
+    p90: int
+
+
 class VideoMetadata(BaseModel):
     """The exact state and parameters; the client's own metadata stands beside them.
 
@@ -73,7 +82,11 @@ class VideoMetadata(BaseModel):
 
 
 class VideoObject(BaseModel):
-    """A job, as OpenAI's SDKs know it, and a little more."""
+    """A job, as OpenAI's SDKs know it, and a little more.
+
+    `queue_position` is the place in the fair queue, which others may still be put before;
+    `eta_seconds` is null while no worker lives. Both come from a forecast a few seconds old.
+    """
 
     id: str
     object: Literal["video"] = "video"
@@ -83,6 +96,7 @@ class VideoObject(BaseModel):
     progress: int
     stage: Stage | None
     queue_position: int | None
+    eta_seconds: EtaSeconds | None
     created_at: int
     completed_at: int | None
     expires_at: int | None
@@ -141,7 +155,9 @@ class ModelPage(BaseModel):
     data: list[ModelObject]
 
 
-def video_object(job: Job, *, position: int | None, progress: Progress | None) -> VideoObject:
+def video_object(
+    job: Job, *, position: int | None, progress: Progress | None, eta: Eta | None = None
+) -> VideoObject:
     """The wire form of `job`. `position`: its place in the queue; `progress`: of its attempt."""
     spec = job.spec
     running = job.state is JobState.RUNNING
@@ -153,6 +169,7 @@ def video_object(job: Job, *, position: int | None, progress: Progress | None) -
         progress=_percent(job.state, progress),
         stage=progress.stage if running and progress else None,
         queue_position=position,
+        eta_seconds=eta_seconds(eta),
         created_at=int(job.created_at.timestamp()),
         completed_at=int(job.finished_at.timestamp()) if job.finished_at else None,
         expires_at=int(job.expires_at.timestamp()) if job.expires_at else None,
@@ -188,10 +205,23 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
     )
 
 
+def percent(progress: Progress) -> int:
+    """How far a running job is, 1 to 99; it never goes back within an attempt."""
+    start, end = STAGE_START[progress.stage], _STAGE_END[progress.stage]
+    return start + (end - start) * progress.done // max(progress.total, 1)
+
+
 def poll_after_ms(video: VideoObject) -> int:
     """How long a polite client waits before it asks again; longer the further back in line."""
     places = video.queue_position or 0
     return min(_FASTEST_POLL_MS * (1 + places), _SLOWEST_POLL_MS)
+
+
+def eta_seconds(eta: Eta | None) -> EtaSeconds | None:
+    """The wire form of a forecast, in whole seconds; None where nothing can be said."""
+    if eta is None or eta.p50_s is None or eta.p90_s is None:
+        return None
+    return EtaSeconds(p50=math.ceil(eta.p50_s), p90=math.ceil(eta.p90_s))
 
 
 def _percent(state: JobState, progress: Progress | None) -> int:
@@ -199,8 +229,7 @@ def _percent(state: JobState, progress: Progress | None) -> int:
         return 100
     if state is not JobState.RUNNING or progress is None:
         return 0
-    start, end = STAGE_START[progress.stage], _STAGE_END[progress.stage]
-    return start + (end - start) * progress.done // max(progress.total, 1)
+    return percent(progress)
 
 
 def _error(job: Job) -> VideoError | None:

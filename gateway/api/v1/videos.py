@@ -14,11 +14,13 @@ from gateway.api.v1.schemas import (
     video_object,
 )
 from gateway.domain.errors import NotFound
+from gateway.domain.forecast import Eta
 from gateway.domain.jobs import JobState
 from gateway.jobs.files import job_folder
 from gateway.jobs.lifecycle import Moved, cancel, forget
-from gateway.jobs.repository import Job, find_own_job, list_jobs, queue_positions
+from gateway.jobs.repository import Job, find_own_job, list_jobs
 from gateway.services import Services
+from gateway.streams import Change
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -41,8 +43,8 @@ def list_videos(
             newest_first=order == "desc",
         )
         page = jobs[:limit]
-        positions = queue_positions(connection, [job.id for job in page])
-    videos = [_to_wire(services, job, positions) for job in page]
+        etas = services.forecasts.find(connection, page)
+    videos = [_to_wire(services, job, etas) for job in page]
     return VideoPage(
         data=videos,
         first_id=videos[0].id if videos else None,
@@ -69,7 +71,7 @@ def cancel_video(
             connection,
             caller.account_id,
             video_id,
-            rules=services.configuration.plans.points,
+            plans=services.configuration.plans,
             now=services.clock.now(),
         )
     if moved is not None:
@@ -86,7 +88,7 @@ def delete_video(video_id: str, caller: CallerDep, services: ServicesDep) -> Vid
             connection,
             caller.account_id,
             video_id,
-            rules=services.configuration.plans.points,
+            plans=services.configuration.plans,
             now=services.clock.now(),
         )
     if moved is not None:
@@ -103,22 +105,25 @@ def look(services: Services, caller: Caller, video_id: str, response: Response) 
     """
     with services.database.read() as connection:
         job = find_own_job(connection, caller.account_id, video_id)
-        positions = queue_positions(connection, [video_id]) if job else {}
+        etas = services.forecasts.find(connection, [job] if job else [])
     if job is None:
         raise NotFound(f"no video {video_id}", param="video_id")
-    video = _to_wire(services, job, positions)
+    video = _to_wire(services, job, etas)
     if not job.state.is_terminal:
         response.headers["openai-poll-after-ms"] = str(poll_after_ms(video))
     return video
 
 
-def _to_wire(services: Services, job: Job, positions: dict[str, int]) -> VideoObject:
+def _to_wire(services: Services, job: Job, etas: dict[str, Eta]) -> VideoObject:
     running = job.state is JobState.RUNNING
     progress = services.queue.find_progress(job.id, job.attempt) if running else None
-    return video_object(job, position=positions.get(job.id), progress=progress)
+    eta = etas.get(job.id)
+    position = eta.position if eta else None
+    return video_object(job, position=position, progress=progress, eta=eta)
 
 
 def _tell_canceled(services: Services, moved: Moved) -> None:
     services.metrics.jobs_finished.labels(moved.model, moved.state).inc()
+    services.queue.announce(Change.TERMINAL, {moved.job_id: moved.account_id})
     if moved.attempt:
         services.queue.flag_cancel(moved.job_id)

@@ -12,6 +12,7 @@ from gateway.jobs.claim import claim, renew_leases
 from gateway.jobs.files import artifact_key, attempt_folder, job_folder
 from gateway.jobs.lifecycle import complete, fail
 from gateway.jobs.repository import Job, find_job, find_plan_id, list_artifacts
+from gateway.jobs.workers import note_heartbeat
 from gateway.protocol import (
     WORKER_API,
     ArtifactRole,
@@ -28,13 +29,16 @@ from gateway.protocol import (
     LabelFields,
 )
 from gateway.services import Services
+from gateway.streams import Change
 
 router = APIRouter(prefix=WORKER_API, tags=["worker"], dependencies=[Depends(require_worker)])
 
 
 @router.post("/claim")
 def claim_jobs(request: ClaimRequest, services: ServicesDep) -> ClaimReply:
-    """Hand out the next jobs of a pool; none is a fine answer."""
+    """Hand out the next jobs of a pool; none is a fine answer, and all a draining worker gets."""
+    if services.queue.is_draining(request.worker):
+        return ClaimReply(jobs=[])
     with services.database.write() as connection:
         job_ids = claim(
             connection,
@@ -44,21 +48,23 @@ def claim_jobs(request: ClaimRequest, services: ServicesDep) -> ClaimReply:
             lease_s=services.settings.lease_s,
             plans=services.configuration.plans,
             now=services.clock.now(),
+            loaded_model=request.loaded_model,
+            swap_s=services.settings.model_swap_s,
+            catalog=services.configuration.catalog,
         )
-        assignments = [_assignment(services, connection, job_id) for job_id in job_ids]
+        jobs = [_find_claimed(connection, job_id) for job_id in job_ids]
+        assignments = [_assignment(services, connection, job) for job in jobs]
+    services.queue.announce(Change.CLAIMED, {job.id: job.account_id for job in jobs})
     return ClaimReply(jobs=assignments)
 
 
 @router.post("/heartbeat")
 def heartbeat(request: HeartbeatRequest, services: ServicesDep) -> HeartbeatReply:
     """Renew the leases of what a worker holds; name what it is to drop."""
+    now = services.clock.now()
     with services.database.write() as connection:
-        dropped = renew_leases(
-            connection,
-            request.held,
-            lease_s=services.settings.lease_s,
-            now=services.clock.now(),
-        )
+        note_heartbeat(connection, request.worker, now=now)
+        dropped = renew_leases(connection, request.held, lease_s=services.settings.lease_s, now=now)
     return HeartbeatReply(drop=dropped)
 
 
@@ -75,10 +81,11 @@ def complete_job(job_id: str, request: CompleteRequest, services: ServicesDep) -
             job_id,
             request,
             keep_for=timedelta(hours=plan.retention_hours),
-            rules=services.configuration.plans.points,
+            plans=services.configuration.plans,
             now=now,
         )
     if moved is not None:
+        services.queue.announce(Change.TERMINAL, {job_id: moved.account_id})
         services.metrics.jobs_finished.labels(moved.model, moved.state).inc()
         services.metrics.job_run_seconds.labels(moved.model).observe(request.rendered.render_s)
 
@@ -92,21 +99,27 @@ def fail_job(job_id: str, request: FailRequest, services: ServicesDep) -> None:
             job_id,
             request,
             max_attempts=services.settings.max_attempts,
-            rules=services.configuration.plans.points,
+            plans=services.configuration.plans,
             now=services.clock.now(),
         )
     services.store.delete_prefix(attempt_folder(job_id, request.attempt))
     if moved.state is JobState.QUEUED:
         services.queue.ring(moved.pool, [AttemptRef(job_id=job_id, attempt=moved.attempt)])
+        services.queue.announce(Change.REQUEUED, {job_id: moved.account_id})
     else:
+        services.queue.announce(Change.TERMINAL, {job_id: moved.account_id})
         services.store.delete_prefix(job_folder(job_id))
         services.metrics.jobs_finished.labels(moved.model, moved.state).inc()
 
 
-def _assignment(services: Services, connection: Connection, job_id: str) -> Assignment:
+def _find_claimed(connection: Connection, job_id: str) -> Job:
     job = find_job(connection, job_id)
     if job is None:
         raise LookupError(job_id)
+    return job
+
+
+def _assignment(services: Services, connection: Connection, job: Job) -> Assignment:
     settings = services.settings
     if job.attempt == 1:
         waited = services.clock.now() - job.created_at

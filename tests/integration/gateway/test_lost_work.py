@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from gateway.db.tables import attempt, job
 from gateway.housekeeping import clean, reap_lost_jobs, ring_lost_deliveries
+from gateway.jobs.eta import KEEP_FOR
 from gateway.protocol import (
     DELIVERY_FUNCTION,
     ArtifactRole,
@@ -210,6 +211,7 @@ def test_the_claim_gives_out_the_longest_waiting_first(
         clock.advance(seconds=1)
     assert [client.video(video_id)["queue_position"] for video_id in ids] == [1, 2, 3, 4]
     assert [each.job_id for each in worker.claim(room=3)] == ids[:3]
+    clock.advance(seconds=KEEP_FOR.total_seconds())
     assert client.video(ids[3])["queue_position"] == 1
     with services.database.read() as connection:
         states = connection.execute(select(job.c.state).order_by(job.c.id)).scalars().all()

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,10 @@ CARD = """
     guidance_scale: {{min: 1.0, max: 8.0, default: 1.0}}
     max_prompt_chars: 100
     deadline_s: 60
-    options: {{diary: {folder}/diary, broken_while: {folder}/broken-{id}}}
+    options:
+      diary: {folder}/diary
+      broken_while: {folder}/broken-{id}
+      crash_while: {folder}/crash-{id}
 """
 
 StartWorker = Callable[..., WorkerProcess]
@@ -58,12 +62,17 @@ def gateway() -> Iterator[ScriptedGateway]:
 
 @pytest.fixture
 def start_worker(tmp_path: Path, valkey: Valkey, gateway: ScriptedGateway) -> Iterator[StartWorker]:
-    """Starts workers that share one spool; at the end nothing they spawned may be left."""
-    cards = "".join(CARD.format(id=name, folder=tmp_path) for name in ("scripted", "other"))
-    (tmp_path / "models.yaml").write_text(f"models:{cards}")
+    """Starts workers that share one spool; at the end nothing they spawned may be left.
+
+    `card` adds fields to all model cards, in JSON, which is YAML too.
+    """
     workers: list[WorkerProcess] = []
 
-    def start(*, is_ready: bool = True, **settings: object) -> WorkerProcess:
+    def start(
+        *, is_ready: bool = True, card: dict[str, object] | None = None, **settings: object
+    ) -> WorkerProcess:
+        if not (tmp_path / "models.yaml").exists():
+            write_cards(tmp_path, card or {})
         env = {
             "GATEWAY_URL": gateway.url,
             "WORKER_TOKEN": TOKEN,
@@ -97,6 +106,7 @@ def make_job(gateway: ScriptedGateway) -> MakeJob:
         *,
         model: str = "scripted",
         steps: int = 4,
+        seed: int = 1,
         image: bytes | None = None,
         **fields: object,
     ) -> Assignment:
@@ -119,7 +129,7 @@ def make_job(gateway: ScriptedGateway) -> MakeJob:
             fps=4,
             num_inference_steps=steps,
             guidance_scale=1.0,
-            seed=1,
+            seed=seed,
         )
         job = Assignment(
             job_id=f"job_{number}",
@@ -135,6 +145,13 @@ def make_job(gateway: ScriptedGateway) -> MakeJob:
         return job
 
     return make
+
+
+def write_cards(folder: Path, more: dict[str, object]) -> None:
+    """The models that workers of a test serve: `scripted`, their default, and `other`."""
+    extra = "".join(f"    {name}: {json.dumps(value)}\n" for name, value in more.items())
+    cards = "".join(CARD.format(id=name, folder=folder) + extra for name in ("scripted", "other"))
+    (folder / "models.yaml").write_text(f"models:{cards}")
 
 
 def _are_gone(pids: Sequence[int]) -> bool:

@@ -29,21 +29,9 @@ def test_a_killed_child_costs_one_attempt_and_the_next_job_works(
     valkey.ring()
     wait_until(lambda: after.job_id in gateway.completed)
 
-    assert gateway.failed[lost.job_id].code is FailureCode.WORKER_LOST
+    assert gateway.failed[lost.job_id].code is FailureCode.RENDERER_CRASHED
     assert gateway.failed[lost.job_id].retryable
     assert worker.child_pids() != [child]
-
-
-def test_a_crashing_render_is_a_lost_worker(
-    valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, make_job: MakeJob
-) -> None:
-    start_worker()
-    job = make_job("crash")
-
-    valkey.ring()
-    wait_until(lambda: job.job_id in gateway.failed)
-
-    assert gateway.failed[job.job_id].code is FailureCode.WORKER_LOST
 
 
 def test_the_child_does_not_outlive_a_killed_parent(

@@ -112,25 +112,6 @@ def test_a_worker_without_its_model_claims_nothing_until_it_loads(
     wait_until(lambda: job.job_id in gateway.completed)
 
 
-def test_a_model_that_does_not_load_here_is_not_the_jobs_fault(
-    valkey: Valkey,
-    gateway: ScriptedGateway,
-    start_worker: StartWorker,
-    make_job: MakeJob,
-    tmp_path: Path,
-) -> None:
-    start_worker()
-    (tmp_path / "broken-other").touch()
-    job, after = make_job(model="other"), make_job()
-
-    valkey.ring()
-    valkey.ring()
-    wait_until(lambda: after.job_id in gateway.completed)
-
-    assert gateway.failed[job.job_id].code is FailureCode.WORKER_LOST
-    assert gateway.failed[job.job_id].retryable
-
-
 def test_a_full_disk_fails_the_attempt_and_is_said_once(
     valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, make_job: MakeJob
 ) -> None:

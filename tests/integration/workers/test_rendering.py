@@ -9,7 +9,7 @@ from gateway.protocol import ArtifactRole, FailureCode, progress_key
 from tests.integration.workers.conftest import MakeJob, StartWorker
 from tests.integration.workers.harness.gateway import ScriptedGateway
 from tests.integration.workers.harness.polling import wait_until
-from tests.integration.workers.harness.processes import POOL, Valkey, is_running
+from tests.integration.workers.harness.processes import POOL, Valkey
 
 
 def test_a_delivery_becomes_a_finished_job(
@@ -59,21 +59,6 @@ def test_the_child_stays_warm_over_jobs(
     wait_until(lambda: len(gateway.completed) == len(jobs))
 
     assert worker.child_pids() == [child]
-
-
-def test_another_model_gets_a_child_of_its_own(
-    valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, make_job: MakeJob
-) -> None:
-    worker = start_worker()
-    [child] = worker.child_pids()
-    first, second = make_job(model="other"), make_job(model="other")
-
-    valkey.ring()
-    valkey.ring()
-    wait_until(lambda: {first.job_id, second.job_id} <= gateway.completed.keys())
-
-    assert [claim.loaded_model for claim in gateway.claims] == ["scripted", "other"]
-    assert not is_running(child)
 
 
 def test_a_stale_delivery_ends_quietly(
@@ -147,19 +132,3 @@ def test_a_damaged_input_fails_the_attempt(
 
     assert gateway.failed[job.job_id].code is FailureCode.INPUT_UNREADABLE
     assert gateway.failed[job.job_id].retryable
-
-
-def test_out_of_memory_fails_the_attempt_and_keeps_the_child(
-    valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, make_job: MakeJob
-) -> None:
-    worker = start_worker()
-    [child] = worker.child_pids()
-    job, after = make_job("oom"), make_job()
-
-    valkey.ring()
-    valkey.ring()
-    wait_until(lambda: after.job_id in gateway.completed)
-
-    assert gateway.failed[job.job_id].code is FailureCode.OUT_OF_MEMORY
-    assert gateway.failed[job.job_id].retryable
-    assert worker.child_pids() == [child]

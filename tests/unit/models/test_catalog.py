@@ -54,6 +54,59 @@ def test_the_shipped_cards_are_valid() -> None:
 
 
 @pytest.mark.parametrize(
+    ("max_batch", "rooms", "most"),
+    [
+        ("", (1, 1), 1),
+        ("max_batch: 4", (4, 4), 4),
+        ("max_batch: {64x96: 3, 96x64: 2}", (3, 2), 3),
+        ("max_batch: {96x64: 8}", (1, 8), 8),
+    ],
+)
+def test_the_room_for_a_batch_may_depend_on_the_size(
+    write: Callable[[str], Path], max_batch: str, rooms: tuple[int, int], most: int
+) -> None:
+    card = load_catalog(write(f"{GOOD}    {max_batch}\n")).default
+    assert (card.batch_room("64x96"), card.batch_room("96x64")) == rooms
+    assert card.max_room == most
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "problem"),
+    [
+        ("0", "max_batch must be from 1 to 64"),
+        ("65", "max_batch must be from 1 to 64"),
+        ("{64x96: 0}", "max_batch must be from 1 to 64"),
+        ("{64x64: 2}", "max_batch names 64x64, which sizes does not offer"),
+    ],
+)
+def test_a_batch_table_that_fits_no_request_is_refused(
+    write: Callable[[str], Path], max_batch: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_catalog(write(f"{GOOD}    max_batch: {max_batch}\n"))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_alike"),
+    [
+        ({"prompt": "another", "seed": 9, "negative_prompt": "fog"}, True),
+        ({"image": Path("first.png")}, True),
+        ({"kind": Kind.IMAGE_TO_VIDEO}, False),
+        ({"model": "reel-two"}, False),
+        ({"width": 96, "height": 64}, False),
+        ({"num_frames": 17}, False),
+        ({"num_inference_steps": 13}, False),
+        ({"guidance_scale": 3.5}, False),
+    ],
+)
+def test_what_can_be_rendered_together_has_one_batch_key(
+    card: ModelCard, change: dict[str, object], *, is_alike: bool
+) -> None:
+    spec = card.example(kind=Kind.TEXT_TO_VIDEO, mode="standard", size="64x96", fps=8, seconds=1)
+    assert (spec.model_copy(update=change).batch_key == spec.batch_key) is is_alike
+
+
+@pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
         ("licence: Apache-2.0", "license: MIT", ":2: models.0.licence: Field required"),

@@ -22,7 +22,8 @@ from workers.gateway_client import GatewayUnavailable
 from workers.live import ProgressGate
 from workers.media.label import LabelMissing
 from workers.messages import RenderOrder
-from workers.pulse import PULSE_FILE, Pulse, has_pulse
+from workers.pulse import PULSE_FILE, Pulse, has_pulse, write_unfit
+from workers.quarantine import Quarantine
 from workers.retrying import GaveUp, backoff_s, until_available
 from workers.shutdown import StopSignal
 
@@ -43,7 +44,8 @@ ORDER = RenderOrder(
     ),
     LabelFields(producer="x", produce_id="y"),
     Path("/secret/place"),
-    0.0,
+    claimed_at=0.0,
+    deadline_at=0.0,
 )
 
 
@@ -51,8 +53,8 @@ ORDER = RenderOrder(
     ("error", "code", "retryable"),
     [
         (Canceled(), FailureCode.CANCELED, False),
-        (OutOfMemory("/secret/place"), FailureCode.OUT_OF_MEMORY, True),
-        (MemoryError(), FailureCode.OUT_OF_MEMORY, True),
+        (OutOfMemory("/secret/place"), FailureCode.OUT_OF_MEMORY, False),
+        (MemoryError(), FailureCode.OUT_OF_MEMORY, False),
         (SpecError("fps", "/secret/place", limit=1, value=2), FailureCode.MODEL_ERROR, False),
         (LabelMissing("/secret/place"), FailureCode.LABEL_MISSING, False),
         (OSError(errno.ENOSPC, "/secret/place"), FailureCode.WORKER_LOST, True),
@@ -141,8 +143,27 @@ def test_health_tells_a_live_worker_from_a_dead_one(
     assert has_pulse(tmp_path)
     assert CliRunner().invoke(worker, ["health"]).exit_code == 0
 
+    write_unfit(tmp_path, "the model does not load")
+    unfit = CliRunner().invoke(worker, ["health"])
+    assert (unfit.exit_code, unfit.output.strip()) == (1, "the model does not load")
+    write_unfit(tmp_path, None)
+    write_unfit(tmp_path, None)
+    assert CliRunner().invoke(worker, ["health"]).exit_code == 0
+
     os.utime(tmp_path / PULSE_FILE, (0, 0))
     assert CliRunner().invoke(worker, ["health"]).exit_code == 1
+
+
+def test_only_failures_in_a_row_lead_to_quarantine() -> None:
+    quarantine = Quarantine(2)
+    reasons = []
+    for what in ("renderer_crashed", None, "renderer_crashed", "out_of_memory", None):
+        if what is None:
+            quarantine.clear()
+        else:
+            quarantine.blame(what)
+        reasons.append(quarantine.reason)
+    assert reasons == [None, None, None, "2 failures in a row, the last: out_of_memory", None]
 
 
 def test_a_worker_without_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""A gateway that follows a script: it hands out given jobs and remembers what workers tell it."""
+"""A gateway that follows a script: it hands out given jobs and remembers what workers tell it.
+
+It knows no batch keys: what waits is handed out in order, as much as the worker has room for.
+"""
 
 import hashlib
 import threading
@@ -83,7 +86,8 @@ class ScriptedGateway:
     def _answer_worker(self, call: str, body: bytes) -> bytes:
         if call == "claim":
             self.claims.append(ClaimRequest.model_validate_json(body))
-            jobs = [self.waiting.pop(0)] if self.waiting else []
+            room = self.claims[-1].room
+            jobs, self.waiting = self.waiting[:room], self.waiting[room:]
             return ClaimReply(jobs=jobs).model_dump_json().encode()
         assert call == "heartbeat"
         self.heartbeats.append(HeartbeatRequest.model_validate_json(body))

@@ -91,6 +91,12 @@ class WorkerProcess:
         lines = self.log_path.read_text(encoding="utf-8").splitlines()
         return [json.loads(line)["event"] for line in lines if line.startswith("{")]
 
+    def field_of(self, event: str, name: str) -> list[object]:
+        """What the events of this name said in one of their fields, in order."""
+        lines = self.log_path.read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        return [entry[name] for entry in entries if entry["event"] == event]
+
     def child_pids(self) -> list[int]:
         """The processes it has spawned and that live."""
         found = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")

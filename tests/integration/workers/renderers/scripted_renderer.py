@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.catalog import ModelCard
+from models.catalog import ModelCard, SpecError
 from models.pipeline import Clip, Frame, LoadFailed, OutOfMemory, StepCallback
 from models.spec import Stage, VideoSpec
 
@@ -17,33 +17,45 @@ STEP_S = 0.05
 
 
 class ScriptedVideo:
-    """Prompts: crash, deaf, oom, disk-full, show-image, or anything else for a plain grey clip.
+    """Prompts: crash, deaf, oom, heavy, disk-full, bad-image, show-image, or else a grey clip.
 
-    Every call of `generate` leaves a line in the file that the card's option `diary` names.
+    Every call of `generate` leaves a line with its prompts in the file that the card's option
+    `diary` names, marked where it was to spare memory. While the file that `crash_while` names
+    exists, every render crashes.
     """
+
+    memory_bytes = 1000
 
     def __init__(self) -> None:
         self._diary = Path()
+        self._crash_while = Path()
 
     def load(self, card: ModelCard, device: str) -> None:  # noqa: ARG002  # the interface
         """Loads unless the file that the option `broken_while` names exists."""
         if Path(str(card.options["broken_while"])).exists():
             raise LoadFailed("the weights are not there")
         self._diary = Path(str(card.options["diary"]))
+        self._crash_while = Path(str(card.options["crash_while"]))
 
-    def generate(self, specs: Sequence[VideoSpec], on_step: StepCallback) -> Sequence[Clip]:
-        """Play the prompt of the first spec."""
+    def generate(
+        self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
+    ) -> Sequence[Clip]:
+        """Play the prompts."""
         with self._diary.open("a", encoding="utf-8") as diary:
-            diary.write(f"{specs[0].prompt}\n")
+            prompts = "+".join(spec.prompt for spec in specs)
+            diary.write(f"{prompts}{' in low memory' if low_memory else ''}\n")
+        if self._crash_while.exists():
+            os._exit(11)
         for done in range(1, specs[0].num_inference_steps + 1):
             time.sleep(STEP_S)
             if done == 2:
-                _misbehave(specs[0])
+                for spec in specs:
+                    _misbehave(spec, low_memory=low_memory)
             on_step(Stage.DENOISING, done, specs[0].num_inference_steps)
         return [Clip(_frames(spec), Fraction(spec.fps)) for spec in specs]
 
 
-def _misbehave(spec: VideoSpec) -> None:
+def _misbehave(spec: VideoSpec, *, low_memory: bool) -> None:
     match spec.prompt:
         case "crash":
             os._exit(11)
@@ -51,6 +63,10 @@ def _misbehave(spec: VideoSpec) -> None:
             time.sleep(3600)
         case "oom":
             raise OutOfMemory
+        case "heavy" if not low_memory:
+            raise OutOfMemory
+        case "bad-image":
+            raise SpecError("image", "not an image", limit="an image", value="x")
         case "disk-full":
             raise OSError(errno.ENOSPC, "No space left on device")
         case "show-image":
@@ -60,4 +76,4 @@ def _misbehave(spec: VideoSpec) -> None:
 
 def _frames(spec: VideoSpec) -> Iterator[Frame]:
     for index in range(spec.num_frames):
-        yield np.full((spec.height, spec.width, 3), index * 10, np.uint8)
+        yield np.full((spec.height, spec.width, 3), spec.seed + index * 10, np.uint8)

@@ -1,0 +1,115 @@
+"""One batch in the child: every order of it is answered once, whatever becomes of the others.
+
+together --a clip of its own--> finished, or failed by its own fault
+together --the call failed, memory ran out--> alone --memory ran out--> alone, with less memory
+any --canceled--> answered at once; without a wanted order the call stops within one step
+"""
+
+import gc
+from collections.abc import Sequence
+
+import structlog
+
+from models.pipeline import Canceled, OutOfMemory, VideoPipeline
+from models.spec import Stage
+from workers.clips import write_clip
+from workers.failures import describe_failure
+from workers.messages import Cancel, Finished, Render, RenderOrder, Stepped
+from workers.talk import Talk
+
+log = structlog.stdlib.get_logger(__name__)
+
+Trouble = tuple[RenderOrder, Exception]
+"""An order without a clip, and why; another way of rendering it may do."""
+
+
+class Rendering:
+    """Renders `batch` and tells the parent; for one use."""
+
+    def __init__(self, batch: Render, talk: Talk) -> None:
+        self._card = batch.card
+        self._talk = talk
+        self._open = {order.job_id: order for order in batch.orders}
+        self._focus: Sequence[RenderOrder] = batch.orders
+
+    def step(self, stage: Stage, done: int, total: int) -> None:
+        """The step callback: report for those being worked on, and hear of cancels."""
+        job_ids = tuple(order.job_id for order in self._focus if order.job_id in self._open)
+        self._talk.say(Stepped(job_ids, stage, done, total))
+        self.heed_cancels()
+
+    def heed_cancels(self) -> None:
+        """Answer what was canceled.
+
+        Raises:
+            Canceled: nobody waits for what is being worked on.
+        """
+        for command in self._talk.heard():
+            if isinstance(command, Cancel) and command.job_id in self._open:
+                self._give_up(self._open[command.job_id], Canceled())
+        if not any(order.job_id in self._open for order in self._focus):
+            raise Canceled
+
+    def run(self, pipeline: VideoPipeline) -> None:
+        """Render what is still wanted, together where that works."""
+        self._serve(pipeline, list(self._open.values()), low_memory=False)
+
+    def _serve(
+        self, pipeline: VideoPipeline, orders: Sequence[RenderOrder], *, low_memory: bool
+    ) -> None:
+        for order, error in self._render(pipeline, orders, low_memory=low_memory):
+            if order.job_id not in self._open:
+                continue
+            is_about_memory = isinstance(error, OutOfMemory | MemoryError)
+            has_preset = is_about_memory and bool(self._card.low_memory)
+            if low_memory or not (has_preset or len(orders) > 1):
+                self._give_up(order, error)
+            else:
+                log.warning("rendering_alone", job_id=order.job_id, low_memory=has_preset)
+                self._serve(pipeline, [order], low_memory=has_preset)
+
+    def _render(
+        self, pipeline: VideoPipeline, orders: Sequence[RenderOrder], *, low_memory: bool
+    ) -> list[Trouble]:
+        """One call of the pipeline; those orders that it brought no answer for."""
+        self._focus = orders
+        troubles: list[Trouble] = []
+        # A card without a preset may belong to a renderer that does not know of it.
+        preset = {"low_memory": True} if low_memory else {}
+        try:
+            clips = pipeline.generate([order.spec for order in orders], self.step, **preset)
+            for order, clip in zip(orders, clips, strict=True):
+                self._focus = [order]
+                if order.job_id not in self._open:
+                    continue
+                try:
+                    write_clip(clip, order, self.step)
+                except (OutOfMemory, MemoryError) as error:
+                    troubles.append((order, _without_memory(error)))
+                except Exception as error:  # noqa: BLE001  # logged and answered there
+                    self._give_up(order, error)
+                else:
+                    self._open.pop(order.job_id)
+                    self._talk.say(Finished(order.job_id))
+        except Exception as error:  # noqa: BLE001  # whatever a renderer raises
+            self._log(error, orders)
+            known = [order for order, _ in troubles]
+            rest = [order for order in orders if order.job_id in self._open and order not in known]
+            troubles += [(order, _without_memory(error)) for order in rest]
+        gc.collect()
+        return troubles
+
+    def _give_up(self, order: RenderOrder, error: Exception) -> None:
+        if self._open.pop(order.job_id, None) is not None:
+            self._log(error, [order])
+            self._talk.say(describe_failure(order, error))
+
+    def _log(self, error: Exception, orders: Sequence[RenderOrder]) -> None:
+        if not isinstance(error, Canceled):
+            log.error("rendering_failed", jobs=[o.job_id for o in orders], exc_info=error)
+
+
+def _without_memory(error: Exception) -> Exception:
+    """`error` without its traceback, whose frames would keep the tensors of the failed call."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

@@ -1,0 +1,49 @@
+"""A render for nobody: whether this machine still makes the cheapest clip of a model."""
+
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from models.catalog import ModelCard, parse_size
+from models.pipeline import VideoPipeline
+from models.spec import Kind, Stage, VideoSpec
+
+
+def run_self_test(pipeline: VideoPipeline, card: ModelCard) -> None:
+    """Render the cheapest clip of `card` and look at every frame of it.
+
+    Raises:
+        Exception: whatever a job would have met.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        [clip] = pipeline.generate([cheapest_spec(card, Path(folder))], _ignore_step)
+        for _ in clip.frames:
+            pass
+
+
+def cheapest_spec(card: ModelCard, folder: Path) -> VideoSpec:
+    """The smallest, shortest clip in the fewest steps; a first frame it needs lies in `folder`."""
+    is_from_text = Kind.TEXT_TO_VIDEO in card.kinds
+    spec = card.example(
+        kind=Kind.TEXT_TO_VIDEO if is_from_text else card.kinds[0],
+        mode=min(card.modes, key=card.modes.__getitem__),
+        size=min(card.sizes, key=_num_pixels),
+        fps=min(card.fps),
+        seconds=min(card.seconds),
+        prompt="a grey wall",
+    )
+    changes: dict[str, object] = {"num_inference_steps": card.num_inference_steps.min}
+    if not is_from_text:
+        changes["image"] = folder / "grey.png"
+        Image.new("RGB", (spec.width, spec.height), "grey").save(folder / "grey.png")
+    return spec.model_copy(update=changes)
+
+
+def _num_pixels(size: str) -> int:
+    width, height = parse_size(size)
+    return width * height
+
+
+def _ignore_step(stage: Stage, done: int, total: int) -> None:
+    """Nobody watches."""
