@@ -6,7 +6,7 @@ Read from the top: each test adds one idea. What comes out is opened and looked 
 import io
 from pathlib import Path
 
-import av
+import imageio.v3
 import numpy as np
 import numpy.typing as npt
 import openai
@@ -23,8 +23,7 @@ Frames = npt.NDArray[np.uint8]
 
 def frames_of(path: Path) -> Frames:
     """Every frame of an MP4: uint8 [T, H, W, 3], RGB."""
-    with av.open(path) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    return np.asarray(imageio.v3.imread(path, plugin="pyav"))
 
 
 def render(client: OpenAI, path: Path, **request: object) -> Frames:
