@@ -6,18 +6,22 @@ a minute of 1080p, 18 GB raw, passes through in bounded memory.
     PipelineError
     +- Canceled        the step callback asked to stop
     +- OutOfMemory     the device had too little room for this batch
+    +- InputRefused    picture, sound or text of the job cannot be rendered; no retry helps
+    +- CheckFailed     the finished video is not what it should be
     +- LoadFailed      the weights are missing, broken or do not fit the card
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.catalog import ModelCard
+from models.refusal import Refusal
 from models.spec import Stage, VideoSpec
 
 Frame = npt.NDArray[np.uint8]
@@ -35,6 +39,19 @@ class OutOfMemory(PipelineError):
     """The device ran out of memory; the renderer is still usable."""
 
 
+class InputRefused(PipelineError):
+    """The client's input is at fault. `message` is safe to show and says what to do."""
+
+    def __init__(self, code: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class CheckFailed(PipelineError):
+    """What was measured on the finished video misses its limits; for logs."""
+
+
 class LoadFailed(PipelineError):
     """The model cannot be loaded on this machine; no job is to blame."""
 
@@ -49,11 +66,22 @@ class Audio:
 
 @dataclass(frozen=True)
 class Clip:
-    """A rendered video. `frames`: uint8 [H, W, 3], RGB, made as they are read, once."""
+    """A rendered video.
+
+    Attributes:
+        frames: uint8 [H, W, 3], RGB, made as they are read, once.
+        num_frames: how many, where the spec only names the most; else None.
+        stage: what progress calls the reading of a frame. `ENCODING` where the work is done by
+            then; `RENDERING` where a frame is only then drawn.
+        check: measures the finished file, for the job's metadata; raises `CheckFailed`.
+    """
 
     frames: Iterator[Frame]
     fps: Fraction
     audio: Audio | None = None
+    num_frames: int | None = None
+    stage: Stage = Stage.ENCODING
+    check: Callable[[Path], dict[str, float]] | None = None
 
 
 StepCallback = Callable[[Stage, int, int], None]

@@ -5,7 +5,7 @@ Torch-free. The gateway builds a `VideoSpec`, the queue carries it as JSON, an a
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,16 +20,81 @@ class Kind(StrEnum):
 
     TEXT_TO_VIDEO = "text_to_video"
     IMAGE_TO_VIDEO = "image_to_video"
+    DIGITAL_HUMAN = "digital_human"
 
 
 class Stage(StrEnum):
     """Where a running job stands, in the order a job passes through."""
 
     LOADING = "loading"
+    SPEAKING = "speaking"
     DENOISING = "denoising"
+    RENDERING = "rendering"
     DECODING = "decoding"
+    ENHANCING = "enhancing"
     ENCODING = "encoding"
     UPLOADING = "uploading"
+
+
+class EmotionName(StrEnum):
+    """What a digital human feels."""
+
+    NEUTRAL = "neutral"
+    HAPPY = "happy"
+    SAD = "sad"
+    ANGRY = "angry"
+    SURPRISED = "surprised"
+    FEARFUL = "fearful"
+    DISGUSTED = "disgusted"
+    CALM = "calm"
+
+
+class _Words(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Emotion(_Words):
+    """A feeling and how much of it shows: 1 is a hint, 5 all of it."""
+
+    name: EmotionName = EmotionName.NEUTRAL
+    intensity: Annotated[int, Field(ge=1, le=5)] = 3
+
+
+class SpokenText(_Words):
+    """Words that a voice of ours speaks.
+
+    Attributes:
+        voice_id: one of the card's voices; None for the one that speaks the language.
+        speed: 1 is the voice's own pace, 2 twice as fast.
+    """
+
+    type: Literal["text"] = "text"
+    text: str
+    language: Literal["auto", "zh", "en"] = "auto"
+    voice_id: str | None = None
+    speed: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
+
+
+class SpokenAudio(_Words):
+    """A recording. `path`: a local file, set by whoever renders."""
+
+    type: Literal["audio"] = "audio"
+    path: Path | None = None
+
+
+class Performance(_Words):
+    """What a digital human says, and how.
+
+    Attributes:
+        motion: how much head and shoulders move, 0 to 1.
+        face: which face of the picture speaks, counted from the left and from 0; None where the
+            picture holds just one.
+    """
+
+    speech: Annotated[SpokenText | SpokenAudio, Field(discriminator="type")]
+    emotion: Emotion = Emotion()
+    motion: Annotated[float, Field(ge=0, le=1)] = 0.5
+    face: Annotated[int, Field(ge=0)] | None = None
 
 
 class VideoSpec(BaseModel):
@@ -39,12 +104,15 @@ class VideoSpec(BaseModel):
         model: the model card's id.
         width: pixels.
         height: pixels.
-        num_frames: frames in the finished clip.
+        num_frames: frames in the finished clip; of a digital human that speaks a text the most it
+            may have, as only the voice knows how long it takes.
         fps: frames per second of the finished clip.
         mode: the card's name for how much work goes in; priced.
         guidance_scale: classifier-free guidance; 1 and below turn it off.
         seed: of the initial noise; the same spec on the same model gives the same frames.
-        image: the first frame, a local file; set where the kind needs one, by whoever renders.
+        image: the first frame or the portrait, a local file; set where the kind needs one, by
+            whoever renders.
+        performance: of a digital human, and of nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +130,7 @@ class VideoSpec(BaseModel):
     guidance_scale: Annotated[float, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     image: Path | None = None
+    performance: Performance | None = None
 
     @property
     def size(self) -> str:

@@ -26,8 +26,11 @@ STATUS: dict[JobState, WireStatus] = {
 # Where each stage begins on the way from 0 to 100; denoising is nearly all of the work.
 STAGE_START = {
     Stage.LOADING: 1,
-    Stage.DENOISING: 5,
+    Stage.SPEAKING: 3,
+    Stage.DENOISING: 8,
+    Stage.RENDERING: 10,
     Stage.DECODING: 80,
+    Stage.ENHANCING: 85,
     Stage.ENCODING: 90,
     Stage.UPLOADING: 97,
 }
