@@ -9,7 +9,7 @@ a minute of 1080p, 18 GB raw, passes through in bounded memory.
     +- LoadFailed      the weights are missing, broken or do not fit the card
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -56,8 +56,15 @@ class Clip:
     audio: Audio | None = None
 
 
-StepCallback = Callable[[Stage, int, int], None]
-"""Called with (stage, done, total) after every step; raises `Canceled` to stop."""
+class StepCallback(Protocol):
+    """Called after every step; raises `Canceled` to stop."""
+
+    def __call__(self, stage: Stage, done: int, total: int, /, previews: Sequence[Frame] = ()) -> None:
+        """`done` of `total` steps of `stage` are done.
+
+        `previews`: now and then a picture of what becomes of every clip that is being worked on,
+        in order, uint8 [H, W, 3], RGB, of any size; a few of a clip, for people to look at.
+        """
 
 
 class VideoPipeline(Protocol):

@@ -28,6 +28,7 @@ class Stage(StrEnum):
     LOADING = "loading"
     DENOISING = "denoising"
     DECODING = "decoding"
+    ENHANCING = "enhancing"
     ENCODING = "encoding"
     UPLOADING = "uploading"
 

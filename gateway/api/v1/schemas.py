@@ -28,6 +28,7 @@ STAGE_START = {
     Stage.LOADING: 1,
     Stage.DENOISING: 5,
     Stage.DECODING: 80,
+    Stage.ENHANCING: 86,
     Stage.ENCODING: 90,
     Stage.UPLOADING: 97,
 }
