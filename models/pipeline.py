@@ -59,7 +59,9 @@ class Clip:
 class StepCallback(Protocol):
     """Called after every step; raises `Canceled` to stop."""
 
-    def __call__(self, stage: Stage, done: int, total: int, /, previews: Sequence[Frame] = ()) -> None:
+    def __call__(
+        self, stage: Stage, done: int, total: int, /, previews: Sequence[Frame] = ()
+    ) -> None:
         """`done` of `total` steps of `stage` are done.
 
         `previews`: now and then a picture of what becomes of every clip that is being worked on,

@@ -31,7 +31,7 @@ def make_spec(kind: Kind, prompt: str, seed: int, *, mode: str = "standard") -> 
     return made.model_copy(update={"seed": seed})
 
 
-def render(adapter: WanAdapter, *specs: VideoSpec) -> tuple[list[Sequence[Frame]], Shown]:
+def render(adapter: WanAdapter, *specs: VideoSpec) -> tuple[list[list[Frame]], Shown]:
     """All clips, and the steps that had previews."""
     shown: Shown = []
 
