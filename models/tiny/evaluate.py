@@ -1,7 +1,7 @@
 """Scores a checkpoint with the stock pipelines on combinations it never trained on.
 
-Every clip of `./run bench tiny` is 64x64, 17 frames, 12 steps and guidance 3; a clip with a blank
-or broken frame counts as wrong in everything.
+Every clip of `./run bench tiny` is 64x64, 17 frames and, unless told otherwise, 12 steps and
+guidance 3; a clip with a blank or broken frame counts as wrong in everything.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SAMPLING: dict[str, Any] = {
     "max_sequence_length": 64,
     "output_type": "np",
 }
-"""Arguments of every pipeline call here."""
+"""Arguments of every pipeline call here, unless told otherwise."""
 
 BATCH_SIZE = 16
 PEAK = 255
@@ -113,24 +113,16 @@ def load_pipelines(checkpoint: Path) -> tuple[Pipeline, Pipeline]:
     return loaded[0], loaded[1]
 
 
-def evaluate(checkpoint: Path, num_clips: int, seed: int) -> Scores:
-    """Scores a checkpoint on held-out combinations.
+def generate(
+    checkpoint: Path, num_clips: int, seed: int, **sampling: object
+) -> tuple[list[Outcome], list[Outcome], list[float], float]:
+    """Makes and measures the clips of an evaluation.
 
     Args:
         checkpoint: Folder of a saved pipeline.
         num_clips: Clips of text-to-video, and as many of image-to-video.
         seed: Seed of the first clip; each further clip takes the next.
-
-    Returns:
-        The scores; one in a hundred clips is worth .01.
-    """
-    return score(*generate(checkpoint, num_clips, seed))
-
-
-def generate(
-    checkpoint: Path, num_clips: int, seed: int
-) -> tuple[list[Outcome], list[Outcome], list[float], float]:
-    """Makes and measures the clips of an evaluation.
+        **sampling: Entries of `SAMPLING` to replace.
 
     Returns:
         The text-to-video and the image-to-video outcomes, the latter's first-frame PSNR in dB,
@@ -139,9 +131,9 @@ def generate(
     text_to_video, image_to_video = load_pipelines(checkpoint)
     wanted = _repeat(list_held_out(), num_clips)
     started = time.perf_counter()
-    from_text = run_text_to_video(text_to_video, wanted, seed)
+    from_text = run_text_to_video(text_to_video, wanted, seed, **sampling)
     clip_s = (time.perf_counter() - started) / num_clips
-    from_image, psnr_db = run_image_to_video(image_to_video, wanted, seed)
+    from_image, psnr_db = run_image_to_video(image_to_video, wanted, seed, **sampling)
     return from_text, from_image, psnr_db, clip_s
 
 
@@ -163,33 +155,35 @@ def score(
 
 
 def run_text_to_video(
-    pipeline: Pipeline, wanted: Sequence[Combination], seed: int
+    pipeline: Pipeline, wanted: Sequence[Combination], seed: int, **sampling: object
 ) -> list[Outcome]:
     """Generates one clip per combination from its canonical caption and measures it."""
+    arguments = SAMPLING | sampling
     outcomes = []
     for first in range(0, len(wanted), BATCH_SIZE):
         batch = wanted[first : first + BATCH_SIZE]
         generators = [_generator(seed + first + row) for row in range(len(batch))]
         prompts = [describe(each) for each in batch]
-        clips = pipeline(prompt=prompts, generator=generators, **SAMPLING).frames
+        clips = pipeline(prompt=prompts, generator=generators, **arguments).frames
         outcomes += [Outcome.read(each, clip) for each, clip in zip(batch, clips, strict=True)]
     return outcomes
 
 
 def run_image_to_video(
-    pipeline: Pipeline, wanted: Sequence[Combination], seed: int
+    pipeline: Pipeline, wanted: Sequence[Combination], seed: int, **sampling: object
 ) -> tuple[list[Outcome], list[float]]:
     """Animates the first frame of a rendered clip that no training saw.
 
     Returns:
         The outcomes, and the PSNR of each clip's first frame to the given image, in dB.
     """
+    arguments = SAMPLING | sampling
     outcomes, psnr_db = [], []
     for row, each in enumerate(wanted):
         image = draw_first_frame(each, seed + row)
         given = Image.fromarray((image * PEAK).round().astype(np.uint8))
         clip = pipeline(
-            image=given, prompt=describe(each), generator=_generator(seed + row), **SAMPLING
+            image=given, prompt=describe(each), generator=_generator(seed + row), **arguments
         ).frames[0]
         outcomes.append(Outcome.read(each, clip))
         psnr_db.append(float(-10 * np.log10(np.mean((clip[0] - image) ** 2))))
@@ -211,13 +205,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=SAMPLING["num_inference_steps"])
+    parser.add_argument("--guidance", type=float, default=SAMPLING["guidance_scale"])
     parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) here")
     parser.add_argument("--json", action="store_true", help="print all numbers as JSON as well")
     options = parser.parse_args(arguments)
     # At this size a second thread gains little, and on a busy machine it costs a lot.
     torch.set_num_threads(1)
     from_text, from_image, psnr_db, clip_s = generate(
-        options.checkpoint, options.clips, options.seed
+        options.checkpoint,
+        options.clips,
+        options.seed,
+        num_inference_steps=options.steps,
+        guidance_scale=options.guidance,
     )
     scores = score(from_text, from_image, psnr_db, clip_s)
     if options.sheet:
