@@ -21,7 +21,6 @@ from sqlalchemy import Connection
 from gateway.cli.serve import config_dir
 from gateway.domain.errors import StaleAttempt
 from gateway.domain.jobs import JobState
-from gateway.jobs.files import attempt_folder
 from gateway.jobs.lifecycle import take_back
 from gateway.jobs.operate import (
     JobCase,
@@ -179,7 +178,6 @@ def requeue(
         log.warning("job_taken_back", job_id=job_id, reason=reason, **lost)
         services.queue.ring(moved.pool, [AttemptRef(job_id=job_id, attempt=moved.attempt)])
         services.queue.announce(Change.REQUEUED, {job_id: moved.account_id})
-        services.store.delete_prefix(attempt_folder(job_id, moved.attempt))
     if as_json:
         _print_json({"job_id": job_id, "state": moved.state, **lost})
     else:

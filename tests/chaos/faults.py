@@ -1,17 +1,19 @@
 """What the nemesis will do: a list of faults that a seed decides alone.
 
 Every fault there is comes once before any comes twice, so a run of a minute has had them all.
+Between two rounds, those that spare the workers come once more: a renderer that has just begun to
+load its model tells little.
 """
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import chain, cycle, islice
 
 EVERY_S = 1.75
 MIN_FAULTS = 34
-HOLD_S = (0.8, 6.0)
+HOLD_S = (0.8, 5.5)
 RESTART_S = (0.1, 1.0)
 
 HOSTS = ("host-1", "host-2")
@@ -44,7 +46,9 @@ class Fault:
     target: str
     hold_s: float = 0.0
 
-    def __str__(self) -> str:
+    @property
+    def name(self) -> str:
+        """What is done to whom."""
         return f"{self.act} {self.target}"
 
 
@@ -72,11 +76,15 @@ def plan_faults(seed: int, seconds: float, database: str) -> list[Fault]:
     return list(islice(chain.from_iterable(_decks(chance, database)), number))
 
 
+def host_of(fault: Fault) -> str | None:
+    """The worker host that the fault strikes, if any."""
+    return fault.target if fault.target in HOSTS else RENDERERS.get(fault.target)
+
+
 def _decks(chance: random.Random, database: str) -> Iterator[list[Fault]]:
-    while True:
-        deck = every_fault(database)
-        chance.shuffle(deck)
-        yield [_held(fault, chance) for fault in deck]
+    every = every_fault(database)
+    for deck in cycle([every, [fault for fault in every if host_of(fault) is None]]):
+        yield [_held(fault, chance) for fault in chance.sample(deck, len(deck))]
 
 
 def _held(fault: Fault, chance: random.Random) -> Fault:

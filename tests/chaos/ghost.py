@@ -7,7 +7,7 @@ the job waits again, which is allowed, and finishes when somebody else has it.
 
 import random
 import threading
-import time
+from dataclasses import dataclass
 
 import httpx2
 from sqlalchemy import select
@@ -20,9 +20,18 @@ from tests.chaos.clients import PATIENT_S
 from tests.chaos.diary import Diary
 from tests.support.api import VIDEO_BYTES, PaperWorker
 
-REST_S = 1.0
-HAUNT_S = 30.0
+MAX_ZOMBIES = 3
+# Of a claim, twenty times a second.
+CLAIM_CHANCE = 0.03
 _LOOK_EVERY_S = 0.05
+
+
+@dataclass
+class _Zombie:
+    """A claimed job that nobody renders. `may_upload`: when it waits again, once."""
+
+    job: Assignment
+    may_upload: bool
 
 
 class Ghost:
@@ -44,32 +53,37 @@ class Ghost:
         self._diary = diary
         self._chance = random.Random(seed)  # noqa: S311 -- a choice, not a secret
         self._is_over = is_over
+        self._zombies: list[_Zombie] = []
 
     def run(self) -> None:
         """Claim, vanish, come back, be refused."""
         with httpx2.Client(base_url=self._base_url, timeout=PATIENT_S) as http:
             worker = PaperWorker(http, self._token, name="ghost")
-            while not self._is_over.wait(REST_S):
-                try:
-                    claimed = worker.claim(room=self._chance.choice([1, 1, 2]))
-                except (httpx2.TransportError, AssertionError):
-                    # What such a claim got, nobody will ever render: that is a lost lease too.
-                    continue
-                for assignment in claimed:
-                    self._diary.count("vanished after a claim")
-                    self._haunt(worker, assignment)
+            while not self._is_over.wait(_LOOK_EVERY_S):
+                if len(self._zombies) < MAX_ZOMBIES and self._chance.random() < CLAIM_CHANCE:
+                    self._claim(worker)
+                self._zombies = [each for each in self._zombies if not self._haunt(worker, each)]
 
-    def _haunt(self, worker: PaperWorker, assignment: Assignment) -> None:
-        until = time.monotonic() + HAUNT_S
-        may_upload = self._chance.random() < 0.5
-        while not self._is_over.wait(_LOOK_EVERY_S) and time.monotonic() < until:
-            state, attempt = self._look(assignment.job_id)
-            if attempt != assignment.attempt or state.is_terminal:
-                self._return(worker, assignment)
-                return
-            if state is JobState.QUEUED and may_upload:
-                may_upload = False
-                self._upload(worker, assignment)
+    def _claim(self, worker: PaperWorker) -> None:
+        try:
+            claimed = worker.claim(room=self._chance.choice([1, 1, 2]))
+        except (httpx2.TransportError, AssertionError):
+            # What such a claim got, nobody will ever render: that is a lost lease too.
+            return
+        for each in claimed:
+            self._diary.count("vanished after a claim")
+            self._zombies.append(_Zombie(each, may_upload=self._chance.random() < 0.5))
+
+    def _haunt(self, worker: PaperWorker, zombie: _Zombie) -> bool:
+        """Look after one; True if its time has come and it was laid to rest."""
+        state, attempt = self._look(zombie.job.job_id)
+        if attempt != zombie.job.attempt or state.is_terminal:
+            self._return(worker, zombie.job)
+            return True
+        if state is JobState.QUEUED and zombie.may_upload:
+            zombie.may_upload = False
+            self._upload(worker, zombie.job)
+        return False
 
     def _look(self, job_id: str) -> tuple[JobState, int]:
         with self._database.read() as connection:

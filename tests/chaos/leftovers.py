@@ -58,9 +58,7 @@ def check_videos(
 ) -> Iterator[Breach]:
     """Every video that succeeded downloads as it was uploaded, plays, and bears its label.
 
-    Args:
-        keys: API key by account id.
-        folder: for one downloaded file at a time.
+    `keys` are API keys by account id; `folder` takes one downloaded file at a time.
     """
     query = (
         select(job.c.id, job.c.account_id, artifact.c.sha256)

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from sqlalchemy import text
 
-from tests.chaos.faults import PROCESSES, RENDERERS, WIRE_ACTS, Act, Fault
+from tests.chaos.faults import HOSTS, PROCESSES, RENDERERS, WIRE_ACTS, Act, Fault, host_of
 from tests.chaos.proxy import Mode
 from tests.chaos.system import System, signal_process
 
@@ -24,6 +24,8 @@ TICK_S = 0.05
 # What ends by itself, as a gateway that finds no database, is started again after this.
 REVIVE_S = 0.5
 STOP_GRACE_S = 10.0
+# A worker gets so long to load its model and to find a job before it is struck all the same.
+MERCY_S = 15.0
 _DROP = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name <> 'chaos'
@@ -52,6 +54,7 @@ class Nemesis:
         self._later: list[_Later] = []
         self._revive_at: dict[str, float] = {}
         self._kill_at: dict[str, float] = {}
+        self._struck_at = dict.fromkeys(HOSTS, time.monotonic())
 
     def rage(self, plan: Sequence[Fault], seconds: float) -> None:
         """Do all of `plan`, spread over `seconds`; longer if targets are slow to come back."""
@@ -65,8 +68,8 @@ class Nemesis:
             fault = next((each for each in waiting if self._can(each)), None)
             if fault is not None and self._do(fault):
                 waiting.remove(fault)
-                self.done[str(fault)] += 1
-                self._say(f"{time.monotonic() - began:6.1f} s  {fault}, {fault.hold_s:.1f} s")
+                self.done[fault.name] += 1
+                self._say(f"{time.monotonic() - began:6.1f} s  {fault.name}, {fault.hold_s:.1f} s")
 
     def heal(self) -> None:
         """Undo whatever is not undone yet; what is dead comes back with the next steps."""
@@ -108,10 +111,16 @@ class Nemesis:
             return False
         if fault.target in self._system.wires:
             return True
-        host = RENDERERS.get(fault.target)
-        if host is not None:
-            return host not in busy and self._system.find_renderer_pid(host) is not None
-        return self._system.processes[fault.target].poll() is None
+        host = host_of(fault)
+        if host is None:
+            return self._system.processes[fault.target].poll() is None
+        return host not in busy and self._is_worth_it(host)
+
+    def _is_worth_it(self, host: str) -> bool:
+        if self._system.find_renderer_pid(host) is None:
+            return False
+        had_mercy = time.monotonic() >= self._struck_at[host] + MERCY_S
+        return had_mercy or (self._system.has_model(host) and self._system.has_job(host))
 
     def _do(self, fault: Fault) -> bool:
         """Do it; False if the target was gone at the last moment."""
@@ -146,6 +155,7 @@ class Nemesis:
         if pid is None:
             return False
         now = time.monotonic()
+        self._struck_at[host_of(fault) or ""] = now
         if fault.act is Act.PAUSE:
             self._undo_later(fault, lambda: signal_process(pid, signal.SIGCONT))
             return signal_process(pid, signal.SIGSTOP)

@@ -5,6 +5,8 @@ It runs in a thread of its own; `set_mode` may be called from any.
 
 import asyncio
 import contextlib
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from enum import StrEnum
@@ -16,6 +18,8 @@ DELAY_S = 0.4
 SLOW_PIECE_BYTES = 512
 SLOW_PAUSE_S = 0.02
 _CHUNK_BYTES = 1 << 16
+# `struct linger`: on, for zero seconds.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 Target = tuple[str, int] | Path
 """Host and port, or the path of a Unix socket."""
@@ -39,6 +43,7 @@ class _Link:
 
     def __init__(self, client: asyncio.StreamWriter) -> None:
         self.is_spoiled = False
+        self.task = asyncio.current_task()
         self._writers = [client]
 
     def add(self, server: asyncio.StreamWriter) -> None:
@@ -46,6 +51,10 @@ class _Link:
 
     def reset(self) -> None:
         for writer in self._writers:
+            with contextlib.suppress(OSError):
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+                )
             writer.transport.abort()
 
 
@@ -59,7 +68,9 @@ class Proxy:
         self._links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._is_up = threading.Event()
-        self._stop: asyncio.Event | None = None
+        # Made in the loop's own thread.
+        self._stop: asyncio.Event
+        self._is_whole: asyncio.Event
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     def start(self) -> None:
@@ -69,19 +80,19 @@ class Proxy:
 
     def stop(self) -> None:
         """Reset every connection and stop to listen."""
-        self._loop.call_soon_threadsafe(self._end)
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
     def set_mode(self, mode: Mode) -> None:
         """Change the mood, for the connections that stand too."""
         self._loop.call_soon_threadsafe(self._change, mode)
 
-    def _end(self) -> None:
-        if self._stop is not None:
-            self._stop.set()
-
     def _change(self, mode: Mode) -> None:
         self.mode = mode
+        if mode is Mode.HALF_OPEN:
+            self._is_whole.clear()
+        else:
+            self._is_whole.set()
         for link in list(self._links):
             # Of what was swallowed nobody can make sense any more.
             if mode is Mode.CUT or (link.is_spoiled and mode is not Mode.HALF_OPEN):
@@ -93,15 +104,15 @@ class Proxy:
         self._loop.close()
 
     async def _listen(self) -> None:
-        self._stop = asyncio.Event()
+        self._stop, self._is_whole = asyncio.Event(), asyncio.Event()
+        self._is_whole.set()
         server = await asyncio.start_server(self._serve, LOOPBACK, 0)
         self.port = server.sockets[0].getsockname()[1]
         self._is_up.set()
         await self._stop.wait()
         server.close()
         self._change(Mode.CUT)
-        while self._links:
-            await asyncio.sleep(0.01)
+        await asyncio.gather(*(link.task for link in self._links if link.task))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(writer)
@@ -118,7 +129,7 @@ class Proxy:
     ) -> None:
         if self.mode is Mode.CUT:
             return
-        if self.mode is Mode.HALF_OPEN:
+        if not self._is_whole.is_set():
             link.is_spoiled = True
             while await reader.read(_CHUNK_BYTES):
                 """Swallowed."""
@@ -129,8 +140,7 @@ class Proxy:
         back = asyncio.create_task(self._pump(link, answers, writer))
         await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
         # In this mood the server does not hear that its client has gone.
-        while link.is_spoiled and self.mode is Mode.HALF_OPEN:
-            await asyncio.sleep(0.05)
+        await self._is_whole.wait()
         link.reset()
         await asyncio.wait([there, back])
 
@@ -146,12 +156,12 @@ class Proxy:
             while chunk := await source.read(_CHUNK_BYTES):
                 for piece, pause_s in self._pieces(chunk):
                     await asyncio.sleep(pause_s)
-                    if self.mode is Mode.HALF_OPEN:
+                    if not self._is_whole.is_set():
                         link.is_spoiled = True
                     if not link.is_spoiled:
                         sink.write(piece)
                         await sink.drain()
-        if self.mode is Mode.HALF_OPEN:
+        if not self._is_whole.is_set():
             link.is_spoiled = True
 
     def _pieces(self, chunk: bytes) -> Iterator[tuple[bytes, float]]:

@@ -24,7 +24,7 @@ _REAPED = "job_reaped"
 def find_situations(connection: Connection, diary: Diary, logs_dir: Path) -> Counter[str]:
     """How often each was reached; those that were not are there with 0."""
     logs = {name: list(_events(logs_dir / f"{name}.log")) for name in ("gateway", *HOSTS)}
-    found = Counter({name: 0 for name in _ALWAYS_SHOWN})
+    found = Counter(dict.fromkeys(_ALWAYS_SHOWN, 0))
     found.update(_of_attempts(connection))
     found.update(_of_batches(connection))
     found.update(_of_jobs(connection))
@@ -56,7 +56,7 @@ _ALWAYS_SHOWN = (
 )
 
 
-def _of_attempts(connection: Connection) -> Iterator[tuple[str, int]] | dict[str, int]:
+def _of_attempts(connection: Connection) -> dict[str, int]:
     def count(*conditions: Any) -> int:
         query = select(func.count()).select_from(attempt).where(*conditions)
         return int(connection.execute(query).scalar_one())

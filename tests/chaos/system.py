@@ -15,8 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from sqlalchemy import select
+
 from gateway.db.migrate import upgrade
 from gateway.db.session import Database
+from gateway.db.tables import job
+from gateway.domain.jobs import JobState
 from gateway.local.probe import LOOPBACK, free_port
 from gateway.local.processes import Child
 from gateway.local.valkey import Valkey
@@ -77,6 +81,17 @@ class System:
         """Process id of the child that owns the host's device, if it has one now."""
         child = self.processes[host]
         return find_renderer(child.pid) if child.poll() is None else None
+
+    def has_model(self, host: str) -> bool:
+        """Whether the newest renderer of the host has loaded its model."""
+        text = self.processes[host].log_path.read_text(encoding="utf-8", errors="replace")
+        return text.rfind('"model_loaded"') > text.rfind('"child_started"')
+
+    def has_job(self, host: str) -> bool:
+        """Whether the host holds a job now: it fetches, renders or reports."""
+        with self.database.read() as connection:
+            query = select(job.c.id).where(job.c.worker == host, job.c.state == JobState.RUNNING)
+            return connection.execute(query.limit(1)).first() is not None
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """One run from an empty folder to a verdict: set up, rage, heal, wait, check."""
 
-import signal
 import threading
 import time
 from collections import Counter
@@ -113,7 +112,8 @@ def _crowd(
     ]
     token = system.environment["REELGATE_WORKER_TOKEN"]
     ghost = Ghost(system.base_url, token, system.database, diary, seed=seed, is_over=is_over)
-    crowd = [threading.Thread(target=each.run, daemon=True) for each in (*customers, ghost)]
+    actors = [*(each.run for each in customers), ghost.run]
+    crowd = [threading.Thread(target=actor, daemon=True) for actor in actors]
     for each in crowd:
         each.start()
     try:
@@ -165,7 +165,7 @@ def _is_ready(system: System) -> bool:
         status, _body = get_status(LOOPBACK, system.wires["http"].port, "/readyz")
     except OSError:
         return False
-    return status == 200  # noqa: PLR2004 -- HTTP's own number for "ready"
+    return status == 200
 
 
 def _until(

@@ -186,6 +186,40 @@ def test_videos_are_kept_as_long_as_the_plan_says(
     assert client.video(video_id)["status"] == "completed"
 
 
+def test_an_upload_outlives_the_lease(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    """Nobody has taken the job since, so the video counts; its file must not be swept away."""
+    video_id = client.submit().json()["id"]
+    [late] = worker.claim()
+    assert worker.upload(late, ArtifactRole.VIDEO, VIDEO_BYTES).status_code == 204
+    clock.advance(seconds=services.settings.lease_s + 1)
+    assert reap_lost_jobs(services) == 1
+
+    assert worker.complete(late).status_code == 204
+    clean(services)
+    assert client.get(f"/videos/{video_id}/content").content == VIDEO_BYTES
+
+
+def test_files_of_lost_attempts_go_when_their_job_has_ended(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [zombie] = worker.claim()
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    assert worker.upload(zombie, ArtifactRole.VIDEO, VIDEO_BYTES[::-1]).status_code == 204
+    [heir] = worker.claim()
+    assert worker.complete(zombie).status_code == 409
+    clean(services)
+    assert set(services.store.list_folders(f"jobs/{video_id}")) == {"1"}
+
+    worker.finish(heir)
+    clean(services)
+    assert set(services.store.list_folders(f"jobs/{video_id}")) == {"2"}
+    assert client.get(f"/videos/{video_id}/content").content == VIDEO_BYTES
+
+
 def test_files_that_a_crash_left_are_dropped(
     client: Client, services: Services, clock: ManualClock
 ) -> None:
