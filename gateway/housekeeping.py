@@ -6,6 +6,7 @@ side, and a kill in the middle of one leaves work for the next.
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,6 +23,7 @@ from gateway.jobs.lifecycle import reap
 from gateway.jobs.repository import count_jobs, list_waiting
 from gateway.jobs.workers import forget_silent_workers
 from gateway.services import Services
+from gateway.settings import Settings
 from gateway.streams import Change
 
 CLEAN_EVERY_S = 60.0
@@ -144,6 +146,30 @@ def _drop_orphans(services: Services, now: datetime) -> None:
             log.info("orphan_files_dropped", job_id=job_id)
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A duty, first done `first_s` seconds after a gateway starts, then every `every_s`."""
+
+    first_s: float
+    every_s: float
+    run: Callable[[Services], object]
+
+
+def list_sweeps(settings: Settings) -> list[Sweep]:
+    """Everything a gateway does on its own.
+
+    Leases are not judged for the first `lease_s` seconds: while no gateway was there nobody could
+    renew them, and a render that finished meanwhile must get its chance to be reported.
+    """
+    return [
+        Sweep(0.0, settings.deliver_every_s, ring_lost_deliveries),
+        Sweep(settings.lease_s, settings.reap_every_s, reap_lost_jobs),
+        Sweep(0.0, KEEP_FOR.total_seconds(), refresh_forecasts),
+        Sweep(REPAIR_EVERY_S, REPAIR_EVERY_S, repair_stray_lanes),
+        Sweep(CLEAN_EVERY_S, CLEAN_EVERY_S, clean),
+    ]
+
+
 class Housekeeper:
     """Runs the sweeps in a thread of its own until it is stopped."""
 
@@ -153,11 +179,7 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin. Leases are not judged for the first `lease_s` seconds.
-
-        While no gateway was there nobody could renew them, and a render that finished meanwhile
-        must get its chance to be reported.
-        """
+        """Begin; see `list_sweeps`."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -166,23 +188,16 @@ class Housekeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        settings = self._services.settings
-        schedule: list[tuple[float, float, Callable[[Services], object]]] = [
-            (0.0, settings.deliver_every_s, ring_lost_deliveries),
-            (settings.lease_s, settings.reap_every_s, reap_lost_jobs),
-            (0.0, KEEP_FOR.total_seconds(), refresh_forecasts),
-            (REPAIR_EVERY_S, REPAIR_EVERY_S, repair_stray_lanes),
-            (CLEAN_EVERY_S, CLEAN_EVERY_S, clean),
-        ]
-        tick = min(1.0, *(every for _, every, _ in schedule)) / 2
+        sweeps = list_sweeps(self._services.settings)
+        tick = min(1.0, *(each.every_s for each in sweeps)) / 2
         elapsed = 0.0
-        due = [first for first, _, _ in schedule]
+        due = [each.first_s for each in sweeps]
         while not self._stop.wait(tick):
             elapsed += tick
-            for number, (_, every, sweep) in enumerate(schedule):
+            for number, each in enumerate(sweeps):
                 if elapsed >= due[number]:
-                    due[number] = elapsed + every
-                    self._sweep(sweep)
+                    due[number] = elapsed + each.every_s
+                    self._sweep(each.run)
 
     def _sweep(self, sweep: Callable[[Services], object]) -> None:
         try:

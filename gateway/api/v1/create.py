@@ -93,13 +93,24 @@ def create_video(
             num_retries=x_stainless_retry_count,
         ),
     )
-    placed = _place(services, caller, order)
+    placed = place_order(services, caller, order)
     if placed.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
-    else:
-        services.queue.ring(card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
-        services.queue.announce(Change.SUBMITTED, {placed.job_id: caller.account_id})
     return look(services, caller, placed.job_id, response)
+
+
+def place_order(services: Services, caller: Caller, order: Order) -> Placed:
+    """Commit the order's job, then ring for it and tell; a replay is left as it is.
+
+    Raises:
+        AccountSuspended, PlanLimit, TooManyJobs, DailyLimit, InsufficientPoints,
+        IdempotencyMismatch: nothing is left.
+    """
+    placed = _place(services, caller, order)
+    if not placed.is_replay:
+        services.queue.ring(order.card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
+        services.queue.announce(Change.SUBMITTED, {placed.job_id: caller.account_id})
+    return placed
 
 
 @router.post("/estimate", openapi_extra=_REQUEST_BODY)
