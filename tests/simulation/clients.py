@@ -25,6 +25,7 @@ from tests.simulation.watch import OPEN, Actor, Broken
 
 POISON = "poison"
 MAX_TRIES = 4
+LIKENESS = 0.6
 PICTURE = NormalisedImage(b"png", hashlib.sha256(b"png").hexdigest(), 64, 64)
 
 
@@ -55,13 +56,14 @@ class Client:
     def submit(self) -> None:
         """Wish for a new video."""
         random = self._world.random
-        card = random.choice(self.gateway.cards)
+        # Batches need jobs that are alike.
+        cards = self.gateway.cards
+        card = cards[0] if random.random() < LIKENESS else random.choice(cards)
         prompt = POISON if self._world.strikes("poisoned") else "x"
-        # Mostly without a picture.
-        kind = random.choice((Kind.TEXT_TO_VIDEO, Kind.TEXT_TO_VIDEO, Kind.IMAGE_TO_VIDEO))
+        is_plain = random.random() < LIKENESS
         spec = card.example(
-            kind=kind,
-            mode=random.choice(sorted(card.modes)),
+            kind=Kind.TEXT_TO_VIDEO if is_plain else Kind.IMAGE_TO_VIDEO,
+            mode=card.default_mode,
             size=card.sizes[0],
             fps=card.fps[0],
             seconds=card.seconds[0],
@@ -70,6 +72,11 @@ class Client:
         wish = Wish(f"{self.name}-{len(self.wishes)}", card, spec)
         self.wishes.append(wish)
         self._send(wish)
+
+    def submit_some(self) -> None:
+        """Wish for several at once."""
+        for _ in range(3):
+            self.submit()
 
     def send_again(self) -> None:
         """Send a request again that was answered."""

@@ -26,7 +26,10 @@ _MOVES = {
     ("running", "failed"): {"fail", "sweep"},
     ("running", "canceled"): {"cancel"},
 }
-_JOBS = "SELECT id, account_id, state, attempt, pool, worker, lease_until FROM job ORDER BY id"
+_JOBS = (
+    "SELECT id, account_id, state, attempt, pool, worker, lease_until, error_code "
+    "FROM job ORDER BY id"
+)
 _ENDS = "SELECT job_id, kind FROM ledger_tx WHERE kind IN ('settle', 'refund') ORDER BY id"
 _LANES = "SELECT account_id, pool, tier FROM account_lane WHERE is_waiting"
 _GRACE = "SELECT count(*) FROM lot WHERE kind = 'grace'"
@@ -46,6 +49,7 @@ class Row(NamedTuple):
     pool: str
     worker: str | None
     lease_until: str | None
+    error_code: str | None
 
     @property
     def lane(self) -> tuple[str, str]:
@@ -137,6 +141,8 @@ class Watch:
             self.world.reach(f"canceled while {old.state}")
         if new.state == "failed" and new.attempt == MAX_ATTEMPTS:
             self.world.reach("third attempt failed")
+        if new.state == "failed" and new.error_code == "renderer_crashed":
+            self.world.reach("poisoned job failed")
         if (old.state, new.state) == ("queued", "succeeded"):
             self.world.reach("late render counted")
 

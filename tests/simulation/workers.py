@@ -209,13 +209,18 @@ class Worker:
     def _report(self, held: Held, render_s: float = 5.0) -> None:
         if held not in self.held:
             return
+        if held.is_uploaded and self._world.strikes("worker hangs"):
+            self._hang()
+            self._alive(0, lambda: self._report(held, render_s))
+            return
         if held.is_unwanted:
             self._forget(held)
             return
         try:
             is_done = self._tell(held, render_s)
         except StaleAttempt:
-            self._world.reach("stale report refused")
+            is_zombie = self._gateway.watch.jobs[held.job.job_id].attempt > held.job.attempt
+            self._world.reach("zombie reported" if is_zombie else "stale report refused")
             self._forget(held)
         except (Unavailable, Unreachable):
             held.tries += 1

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from gateway.db.tables import attempt, job
 from gateway.housekeeping import clean, reap_lost_jobs, ring_lost_deliveries
 from gateway.jobs.eta import KEEP_FOR
+from gateway.jobs.files import artifact_key, job_folder
 from gateway.protocol import (
     DELIVERY_FUNCTION,
     ArtifactRole,
@@ -102,6 +103,32 @@ def test_a_render_that_outlived_its_lease_still_counts_if_nobody_took_over(
     assert worker.claim() == []
     with services.database.read() as connection:
         assert connection.execute(select(attempt.c.outcome)).scalars().all() == ["succeeded"]
+
+
+def test_what_was_uploaded_in_time_counts_as_well(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [assignment] = worker.claim()
+    worker.upload(assignment, ArtifactRole.VIDEO, VIDEO_BYTES)
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    assert worker.complete(assignment).status_code == 204
+    key = artifact_key(video_id, 1, ArtifactRole.VIDEO)
+    assert services.store.size_bytes(key) == len(VIDEO_BYTES)
+
+
+def test_files_of_a_lost_attempt_go_when_another_has_succeeded(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [lost] = worker.claim()
+    worker.upload(lost, ArtifactRole.VIDEO, VIDEO_BYTES)
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    [again] = worker.claim()
+    worker.finish(again)
+    assert list(services.store.list_folders(job_folder(video_id))) == ["2"]
 
 
 def test_a_job_that_loses_every_worker_fails_and_is_refunded(
