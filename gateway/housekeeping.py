@@ -16,7 +16,7 @@ from gateway.db.tables import artifact, job
 from gateway.domain.jobs import JobState
 from gateway.jobs.claim import list_expired_leases
 from gateway.jobs.eta import KEEP_FOR
-from gateway.jobs.files import ROOT, attempt_folder, job_folder
+from gateway.jobs.files import ROOT, job_folder
 from gateway.jobs.idempotency import forget_expired
 from gateway.jobs.lane_repair import list_strays, repair_lanes
 from gateway.jobs.lifecycle import reap
@@ -76,7 +76,7 @@ def reap_lost_jobs(services: Services) -> int:
         num_moved += 1
         change = Change.TERMINAL if moved.state.is_terminal else Change.REQUEUED
         services.queue.announce(change, {job_id: moved.account_id})
-        services.store.delete_prefix(attempt_folder(job_id, moved.attempt))
+        # The files of one that waits again stay: its worker may still come back and complete it.
         if moved.state is JobState.FAILED:
             services.store.delete_prefix(job_folder(job_id))
             services.metrics.jobs_finished.labels(moved.model, moved.state).inc()

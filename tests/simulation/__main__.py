@@ -20,12 +20,18 @@ def main() -> int:
         most = max(most, story.most_passed_over)
         if story.failure:
             failed += 1
-            print(seed, story.failure)
+            say(f"{seed} {story.failure}")
     took = time.process_time() - began
-    print(f"{num} seeds, {failed} failed, {num_jobs} jobs, {took:.1f} s, passed over {most}")
+    say(f"{num} seeds, {failed} failed, {num_jobs} jobs, {took:.1f} s, passed over {most}")
     for name, number in sorted(reached.items()):
-        print(f"{number:6} {name}")
+        say(f"{number:6} {name}")
     return 1 if failed else 0
+
+
+def say(text: str) -> None:
+    """A line on stdout, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Redis:
             return
         times = 2 if self.world.strikes("delivery doubled") else 1
         self.deliveries.setdefault(pool, []).extend([delivery] * times)
-        self._call(pool)
+        self.call(pool)
 
     def pop(self, pool: str) -> str | None:
         """Some delivery, in whatever order; None without any."""
@@ -44,7 +44,7 @@ class Redis:
     def listen(self, pool: str, hear: Callable[[], None]) -> None:
         """Have `hear` called once, when a delivery may be there."""
         self.hear.setdefault(pool, []).append(hear)
-        self._call(pool)
+        self.call(pool)
 
     def suffer(self) -> None:
         """Perhaps something happens to the server."""
@@ -60,9 +60,10 @@ class Redis:
         """It answers again, and those who listen connect anew."""
         self.is_away = False
         for pool in sorted(self.hear):
-            self._call(pool)
+            self.call(pool)
 
-    def _call(self, pool: str) -> None:
+    def call(self, pool: str) -> None:
+        """Let one listener hear, if there is something to hear."""
         listeners = self.hear.get(pool, [])
         if not listeners or self.is_away or not self.deliveries.get(pool):
             return

@@ -124,7 +124,9 @@ class Client:
     def _send(self, wish: Wish) -> None:
         wish.tries += 1
         try:
-            placed = self.gateway.call(Actor("submit"), lambda services: self._place(services, wish))
+            placed = self.gateway.call(
+                Actor("submit"), lambda services: self._place(services, wish)
+            )
         except GatewayError as refusal:
             self._world.note(self.name, "was refused", refusal.code)
             self._world.reach(f"refused: {refusal.code}")

@@ -42,11 +42,11 @@ class MemoryDatabase(Database):
         self.raw.execute("PRAGMA foreign_keys=OFF")
         self.raw.execute("BEGIN")
         for name in _TABLES:
-            self.raw.execute(f"DELETE FROM {name}")
+            self.raw.execute(f"DELETE FROM {name}")  # noqa: S608 -- a table of ours
             rows = self._rows[name]
             if rows:
                 marks = ", ".join("?" * len(rows[0]))
-                self.raw.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)
+                self.raw.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)  # noqa: S608 -- as above
         self.raw.execute("COMMIT")
         self.raw.execute("PRAGMA foreign_keys=ON")
 
@@ -55,7 +55,7 @@ class MemoryDatabase(Database):
         return "\n".join(f"{name} {row}" for name in _TABLES for row in self._read(name))
 
     def _read(self, name: str) -> list[tuple[object, ...]]:
-        return self.raw.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall()
+        return self.raw.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall()  # noqa: S608 -- as above
 
 
 class ProcessDatabase(Database):
@@ -92,8 +92,6 @@ class ProcessDatabase(Database):
 def _open_accounts(database: Database, plans: Plans) -> None:
     with database.write() as connection:
         for name, plan in ACCOUNTS.items():
-            account_id = ensure_account(
-                connection, name, plan_id=plans.default.id, now=OPENED_AT
-            )
+            account_id = ensure_account(connection, name, plan_id=plans.default.id, now=OPENED_AT)
             refresh(connection, account_id, plans=plans, now=OPENED_AT)
             change_plan(connection, account_id, plans.get(plan), plans=plans, now=OPENED_AT)

@@ -1,4 +1,4 @@
-"""The gateway of a run: real routes, real sweeps, real SQL; a network and a power plug that fail."""
+"""The gateway of a run: real routes, sweeps and SQL; a network and a power plug that fail."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

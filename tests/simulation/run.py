@@ -17,7 +17,7 @@ from tests.simulation.bus import Redis
 from tests.simulation.clients import Client
 from tests.simulation.database import MemoryDatabase
 from tests.simulation.gateway import Fixed, Gateway
-from tests.simulation.settings import ACCOUNTS, STARTS, make_configuration, make_settings
+from tests.simulation.settings import STARTS, make_configuration, make_settings
 from tests.simulation.watch import OPEN, Broken
 from tests.simulation.workers import Worker
 from tests.simulation.world import World

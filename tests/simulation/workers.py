@@ -5,6 +5,7 @@ Dead: everything but the spool is gone, until it starts again. Hung: no heartbea
 report for a while, then on as if nothing had been.
 """
 
+import contextlib
 import io
 from collections.abc import Callable
 from typing import TypeVar
@@ -52,7 +53,7 @@ class Worker:
         self._model = None
         self.held = [held for held in self.held if held.is_in_spool]
         self._world.note(self.name, "starts with", len(self.held), "in its spool")
-        for held in self.held:
+        for held in list(self.held):
             held.is_uploaded = False
             self._report(held)
         self._alive(HEARTBEAT_S, self._beat)
@@ -94,6 +95,9 @@ class Worker:
         def hear() -> None:
             if life == self._num_lives:
                 self._alive(0, self._take_delivery)
+            else:
+                # The connection of a dead worker takes nothing.
+                self._redis.call(self._pool)
 
         self._redis.listen(self._pool, hear)
 
@@ -259,11 +263,9 @@ class Worker:
     def _fail_refused(self, held: Held) -> None:
         failure = fail_request(held, FailureCode.WORKER_LOST)
         job_id = held.job.job_id
-        try:
+        # If that is not heard either, its lease ends by itself.
+        with contextlib.suppress(GatewayError, Unreachable):
             self._call("fail", held, lambda services: fail_job(job_id, failure, services))
-        except (GatewayError, Unreachable):
-            # Its lease ends by itself.
-            pass
         self._forget(held)
 
     def _call(self, kind: str, held: Held, do: Callable[[Services], T]) -> T:

@@ -88,6 +88,9 @@ def complete_job(job_id: str, request: CompleteRequest, services: ServicesDep) -
         services.queue.announce(Change.TERMINAL, {job_id: moved.account_id})
         services.metrics.jobs_finished.labels(moved.model, moved.state).inc()
         services.metrics.job_run_seconds.labels(moved.model).observe(request.rendered.render_s)
+    # What lost attempts uploaded. Sent again after a failure here, the request comes by again.
+    for number in range(1, request.attempt):
+        services.store.delete_prefix(attempt_folder(job_id, number))
 
 
 @router.post("/jobs/{job_id}/fail", status_code=204)
