@@ -59,6 +59,7 @@ class Bench:
     catalog: Catalog
     deliveries: DeliveryQueue
     redis: Redis
+    redis_url: str
 
     def fill(self, rig: Rig) -> None:
         """Let the jobs wait."""
@@ -98,6 +99,14 @@ class Bench:
 
         As many jobs wait afterwards as before.
         """
+        self.submit(rig, POOL)
+        self.dequeue(self.deliveries._queue(POOL))
+        asked = time.perf_counter()
+        self.claim(rig)
+        rig.claims.append(time.perf_counter() - asked)
+
+    def submit(self, rig: Rig, bell: str) -> None:
+        """A job comes, and the delivery for it is rung in the queue of `bell`."""
         job_id = f"video_new{next(_numbers):020}"
         order = Order(
             job_id=job_id,
@@ -117,12 +126,7 @@ class Bench:
                 prices=self.prices,
                 now=datetime.now(UTC),
             )
-        self.deliveries.ring(POOL, [AttemptRef(job_id=job_id, attempt=0)])
-        self.dequeue(self.deliveries._queue(POOL))
-        asked = time.perf_counter()
-        self.claim(rig)
-        ended = time.perf_counter()
-        rig.claims.append(ended - asked)
+        self.deliveries.ring(bell, [AttemptRef(job_id=job_id, attempt=0)])
 
     def bare_rq(self) -> None:
         """Enqueue and dequeue, as an application on RQ alone would."""
@@ -165,24 +169,34 @@ def open_postgres(folder: Path) -> Iterator[Callable[[], str]]:
 @contextmanager
 def open_bench(folder: Path) -> Iterator[Bench]:
     """What all rigs share, with a Valkey that ends with it."""
+    valkey = Valkey(folder / "valkey", folder / "valkey.log")
+    valkey.start()
+    try:
+        with join_bench(valkey.url) as bench:
+            yield bench
+    finally:
+        valkey.stop()
+
+
+@contextmanager
+def join_bench(redis_url: str) -> Iterator[Bench]:
+    """What all rigs share, on a Valkey that runs."""
     plans = load_plans(ROOT / "tests" / "support" / "plans.yaml")
     rich = [
         plan.model_copy(update={"daily_points": 10**9, "max_queued": NO_CAP})
         for plan in with_caps(plans, **{plan.id: NO_CAP for plan in plans.plans}).plans
     ]
     catalog = load_catalog(ROOT / "configs" / "models.yaml")
-    valkey = Valkey(folder / "valkey", folder / "valkey.log")
-    valkey.start()
-    deliveries = DeliveryQueue(valkey.url)
+    deliveries = DeliveryQueue(redis_url)
     try:
-        with Redis.from_url(valkey.url) as redis:
+        with Redis.from_url(redis_url) as redis:
             yield Bench(
                 plans=plans.model_copy(update={"plans": rich}),
                 prices=load_prices(ROOT / "configs" / "pricing.yaml", catalog),
                 catalog=catalog,
                 deliveries=deliveries,
                 redis=redis,
+                redis_url=redis_url,
             )
     finally:
         deliveries.close()
-        valkey.stop()
