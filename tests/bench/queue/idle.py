@@ -27,10 +27,10 @@ class IdleFigures:
 
     def lines(self) -> list[str]:
         """The table."""
+        parts = f"(parent {self.parent * 100:.3f}, warm child {self.child * 100:.3f})"
         return [
             f"idle for {self.window_s:.0f} s       % of a core",
-            f"  worker host            {(self.parent + self.child) * 100:6.3f}"
-            f"  (parent {self.parent * 100:.3f}, warm child {self.child * 100:.3f})",
+            f"  worker host            {(self.parent + self.child) * 100:6.3f}  {parts}",
             f"  stock RQ worker        {self.rq * 100:6.3f}",
         ]
 

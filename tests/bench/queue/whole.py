@@ -51,13 +51,14 @@ class FinishFigures:
 
     def lines(self) -> list[str]:
         """The table."""
+        total, render, plain = map(statistics.median, (self.total_s, self.render_s, self.plain_s))
+        limit = f"(limit {self.limit_s * 1000:.0f})"
         return [
-            f"single jobs ({len(self.total_s)})       ms",
-            f"  submit to MP4      {statistics.median(self.total_s) * 1000:8.0f}",
-            f"  of it the worker   {statistics.median(self.render_s) * 1000:8.0f}"
-            "  claim to finished MP4, encoding included",
-            f"  on top of it       {self.overhead_s * 1000:8.0f}  (limit {self.limit_s * 1000:.0f})",
-            f"  plain diffusers    {statistics.median(self.plain_s) * 1000:8.0f}  no MP4 written",
+            f"{len(self.total_s)} single jobs             ms",
+            f"  submit to MP4      {total * 1000:8.0f}",
+            f"  of it the worker   {render * 1000:8.0f}  claim to finished MP4, encoding included",
+            f"  on top of it       {self.overhead_s * 1000:8.0f}  {limit}",
+            f"  plain diffusers    {plain * 1000:8.0f}  no MP4 written",
         ]
 
 
@@ -99,14 +100,17 @@ def measure_whole(
 ) -> WholeFigures:
     """Start a system under `folder` and measure it."""
     plain = load_pipelines(CHECKPOINT)[0]
-    with _configured(folder / "configs"), running_stack(folder / "data") as stack:
-        with sdk_of(stack) as client:
-            for _ in range(WARM_UP):
-                _run_jobs(client, 1)
-                _run_plain(plain, 1)
-            idle = measure_idle(stack, folder, idle_s)
-            finish = _measure_finish(client, plain, num_single)
-            batch = _measure_batch(client, plain, rounds, batch_jobs)
+    with (
+        _configured(folder / "configs"),
+        running_stack(folder / "data") as stack,
+        sdk_of(stack) as client,
+    ):
+        for _ in range(WARM_UP):
+            _run_jobs(client, 1)
+            _run_plain(plain, 1)
+        idle = measure_idle(stack, folder, idle_s)
+        finish = _measure_finish(client, plain, num_single)
+        batch = _measure_batch(client, plain, rounds, batch_jobs)
     return WholeFigures(idle, finish, batch)
 
 
