@@ -1,13 +1,12 @@
 """A worker host that dies right after every claim, and comes back as a zombie to report.
 
-Its lease runs out, its job goes to somebody else, and only then does it send its file and say
-"done" or "failed". Whatever the gateway accepts of that is a breach. Now and then it uploads while
-the job waits again, which is allowed, and finishes when somebody else has it.
+Now and then it uploads a file first, which is none. Its lease runs out, its job goes to somebody
+else, and only then does it send a file and say "done" or "failed". Whatever the gateway accepts of
+that is a breach.
 """
 
 import random
 import threading
-from dataclasses import dataclass
 
 import httpx2
 from sqlalchemy import select
@@ -23,15 +22,8 @@ from tests.support.api import VIDEO_BYTES, PaperWorker
 MAX_ZOMBIES = 3
 # Of a claim, twenty times a second.
 CLAIM_CHANCE = 0.03
+UPLOAD_CHANCE = 0.7
 _LOOK_EVERY_S = 0.05
-
-
-@dataclass
-class _Zombie:
-    """A claimed job that nobody renders. `may_upload`: when it waits again, once."""
-
-    job: Assignment
-    may_upload: bool
 
 
 class Ghost:
@@ -53,7 +45,7 @@ class Ghost:
         self._diary = diary
         self._chance = random.Random(seed)  # noqa: S311 -- a choice, not a secret
         self._is_over = is_over
-        self._zombies: list[_Zombie] = []
+        self._zombies: list[Assignment] = []
 
     def run(self) -> None:
         """Claim, vanish, come back, be refused."""
@@ -72,18 +64,17 @@ class Ghost:
             return
         for each in claimed:
             self._diary.count("vanished after a claim")
-            self._zombies.append(_Zombie(each, may_upload=self._chance.random() < 0.5))
+            self._zombies.append(each)
+            if self._chance.random() < UPLOAD_CHANCE:
+                self._upload(worker, each)
 
-    def _haunt(self, worker: PaperWorker, zombie: _Zombie) -> bool:
+    def _haunt(self, worker: PaperWorker, zombie: Assignment) -> bool:
         """Look after one; True if its time has come and it was laid to rest."""
-        state, attempt = self._look(zombie.job.job_id)
-        if attempt != zombie.job.attempt or state.is_terminal:
-            self._return(worker, zombie.job)
-            return True
-        if state is JobState.QUEUED and zombie.may_upload:
-            zombie.may_upload = False
-            self._upload(worker, zombie.job)
-        return False
+        state, attempt = self._look(zombie.job_id)
+        if attempt == zombie.attempt and not state.is_terminal:
+            return False
+        self._return(worker, zombie)
+        return True
 
     def _look(self, job_id: str) -> tuple[JobState, int]:
         with self._database.read() as connection:
@@ -97,7 +88,7 @@ class Ghost:
         except httpx2.TransportError:
             return
         if answer.is_success:
-            self._diary.count("upload between two attempts")
+            self._diary.count("vanished after an upload")
 
     def _return(self, worker: PaperWorker, zombie: Assignment) -> None:
         tries = {
@@ -105,8 +96,7 @@ class Ghost:
             "finish": lambda: worker.complete(zombie),
             "failure": lambda: worker.fail(zombie, retryable=self._chance.random() < 0.5),
         }
-        # A stale finish comes first: one that has to upload before is caught there already.
-        for what in ("finish", "upload", "finish", "failure"):
+        for what in ("finish", "upload", "failure"):
             try:
                 answer = tries[what]()
             except httpx2.TransportError:

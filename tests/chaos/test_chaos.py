@@ -16,6 +16,7 @@ LAST_LINE = re.compile(
 CERTAIN = (
     "leases expired",
     "vanished after a claim",
+    "zombie's finish refused",
     "zombie's failure refused",
     "replayed",
     "canceled while queued",
