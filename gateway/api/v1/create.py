@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from gateway.accounts.service import Caller
 from gateway.api.deps import CallerDep, ServicesDep
 from gateway.api.v1.body import IMAGE_FIELD, VideoBody, VideoBodyDep
-from gateway.api.v1.schemas import VideoMetadata, VideoObject
+from gateway.api.v1.schemas import EtaSeconds, VideoMetadata, VideoObject, eta_seconds
 from gateway.api.v1.videos import look
 from gateway.domain.entitlement import cheaper_request, check_plan
 from gateway.domain.errors import InvalidRequest, PlanLimit
@@ -17,6 +17,7 @@ from gateway.domain.pricing import Breakdown
 from gateway.ids import JOB_PREFIX, new_id
 from gateway.jobs.admission import VideoRequest, build_spec, find_card, parse_request
 from gateway.jobs.files import input_key, job_folder
+from gateway.jobs.foresight import Request
 from gateway.jobs.idempotency import identify
 from gateway.jobs.images import CONTENT_TYPE, NormalisedImage, normalise_image
 from gateway.jobs.submit import Order, Placed, describe, submit
@@ -55,6 +56,7 @@ class Estimate(BaseModel):
         affordable: whether the available points cover it.
         plan_allows: whether the account's plan does; `plan_limit` says what it does not.
         cheaper_request: the dearest request of the kind that would fit, if this one does not.
+        eta_seconds: when the video would be there; null while no worker lives.
     """
 
     object: str = "video.estimate"
@@ -67,6 +69,7 @@ class Estimate(BaseModel):
     plan_allows: bool
     plan_limit: dict[str, Any] | None
     cheaper_request: dict[str, Any] | None
+    eta_seconds: EtaSeconds | None
 
 
 @router.post("", openapi_extra=_REQUEST_BODY)
@@ -104,12 +107,15 @@ def create_video(
 
 @router.post("/estimate", openapi_extra=_REQUEST_BODY)
 def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep) -> Estimate:
-    """The price of a request, and whether plan and points allow it. Holds nothing."""
+    """The price of a request, whether plan and points allow it, and when. Holds nothing."""
     _request, card, spec, _image = _read(body, services)
     plans, prices = services.configuration.plans, services.configuration.prices
     with services.database.write() as connection:
         plan = refresh(connection, caller.account_id, plans=plans, now=services.clock.now())
         available = available_points(connection, caller.account_id)
+    request = Request(card.pool, caller.account_id, plan.id, spec.batch_key)
+    with services.database.read() as connection:
+        eta = services.forecasts.foresee(connection, request)
     quote = prices.quote(spec)
     limit = None
     try:
@@ -129,6 +135,7 @@ def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep)
         plan_allows=limit is None,
         plan_limit=limit,
         cheaper_request=describe(cheaper, prices.quote(cheaper).points) if cheaper else None,
+        eta_seconds=eta_seconds(eta),
     )
 
 
