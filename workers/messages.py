@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.protocol import FailureCode, LabelFields
+from gateway.protocol import FailCode, FailureCode, LabelFields
 from models.catalog import ModelCard
 from models.spec import Stage, VideoSpec
 
@@ -128,7 +128,7 @@ class Failed:
     """
 
     job_id: str
-    code: FailureCode
+    code: FailCode
     message: str
     retryable: bool
     is_disk_full: bool = False

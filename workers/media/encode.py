@@ -15,7 +15,6 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from models.pipeline import Audio, Clip, Frame, StepCallback
-from models.spec import Stage
 from workers.media.atomic import whole_file
 from workers.media.label import LABEL_KEY, MP4_FLAGS, check_label, label_json
 from workers.media.probe import VideoFacts, probe_video
@@ -57,7 +56,7 @@ def encode_video(
         path: ends up holding an MP4; its folder exists.
         num_frames: how many frames the clip must have.
         label: the generated-content label, from `workers.media.label.build_label`.
-        on_step: called with `Stage.ENCODING` after every frame; the first and the middle one
+        on_step: called with the clip's stage after every frame; the first and the middle one
             are its previews.
 
     Raises:
@@ -97,7 +96,7 @@ def _write(
                 sound.write_until(done / clip.fps)
             if on_step:
                 is_preview = done in (1, num_frames // 2 + 1)
-                on_step(Stage.ENCODING, done, num_frames, [frame] if is_preview else ())
+                on_step(clip.stage, done, num_frames, [frame] if is_preview else ())
         container.mux(video.encode())
         if sound:
             sound.close()
