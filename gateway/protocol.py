@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.refusal import Refusal
 from models.spec import Stage, VideoSpec
 
 DELIVERY_FUNCTION = "workers.delivery.deliver"
@@ -18,6 +19,7 @@ DELIVERY_FUNCTION = "workers.delivery.deliver"
 
 WORKER_API = "/worker/v1"
 
+MAX_MESSAGE_CHARS = 500
 MAX_PREVIEW_BYTES = 64 * 1024
 PREVIEW_TTL_S = 600
 
@@ -30,6 +32,7 @@ class InputRole(StrEnum):
     """What a file given with the request is for."""
 
     IMAGE = "image"
+    AUDIO = "audio"
 
 
 class ArtifactRole(StrEnum):
@@ -44,6 +47,7 @@ class FailureCode(StrEnum):
     """Why an attempt or a job failed; stable, shown to clients."""
 
     CANCELED = "canceled"
+    CHECK_FAILED = "check_failed"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     INPUT_UNREADABLE = "input_unreadable"
     LABEL_MISSING = "label_missing"
@@ -51,6 +55,19 @@ class FailureCode(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     RENDERER_CRASHED = "renderer_crashed"
     WORKER_LOST = "worker_lost"
+
+
+FailCode = FailureCode | Refusal
+"""What a failed job may say: something went wrong here, or what the client gave is unusable."""
+
+
+def parse_fail_code(code: str) -> FailCode:
+    """A code as stored.
+
+    Raises:
+        ValueError: it is not one of ours.
+    """
+    return Refusal(code) if code in set(Refusal) else FailureCode(code)
 
 
 class ClaimRequest(_Message):
@@ -136,6 +153,8 @@ class Rendered(_Message):
         duration_s: of the video track, `num_frames / fps`.
         label: the generated-content label as read back from the finished file.
         render_s: seconds from claim to the finished file.
+        audio_s: length of the sound; None for a silent video.
+        checks: what the renderer measured on the finished file, by name.
     """
 
     width: int
@@ -145,6 +164,8 @@ class Rendered(_Message):
     duration_s: float
     label: dict[str, str]
     render_s: float
+    audio_s: float | None = None
+    checks: dict[str, float] = Field(default_factory=dict)
 
 
 class UploadedArtifact(_Message):
@@ -173,8 +194,8 @@ class FailRequest(_Message):
     """
 
     attempt: Annotated[int, Field(ge=1)]
-    code: FailureCode
-    message: Annotated[str, Field(max_length=500)]
+    code: FailCode
+    message: Annotated[str, Field(max_length=MAX_MESSAGE_CHARS)]
     retryable: bool
 
 

@@ -139,12 +139,19 @@ class VideoSpec(BaseModel):
 
     @property
     def batch_key(self) -> BatchKey:
-        """Specs with equal keys can be rendered in one call; prompt, seed and image are free."""
+        """Specs with equal keys can be rendered in one call; prompt, seed and image are free.
+
+        Frames of a digital human count up to the next whole second: hardly two are equally long,
+        and measured times are kept by this key.
+        """
+        num_frames = self.num_frames
+        if self.kind == Kind.DIGITAL_HUMAN:
+            num_frames = -(-num_frames // self.fps) * self.fps
         return (
             str(self.kind),
             self.model,
             self.size,
-            self.num_frames,
+            num_frames,
             self.num_inference_steps,
             self.guidance_scale,
         )

@@ -4,7 +4,8 @@ import time
 
 from gateway.protocol import ArtifactRole, CompleteRequest, Rendered
 from models.pipeline import Clip, StepCallback
-from workers.media.encode import Encoded
+from models.spec import VideoSpec
+from workers.media.encode import Encoded, EncodeError
 from workers.media.finish import finish_clip
 from workers.media.label import build_label
 from workers.messages import RenderOrder
@@ -22,26 +23,39 @@ def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
 
     Raises:
         EncodeError, LabelMissing: the video is not what was asked for; no manifest is written.
+        CheckFailed: the renderer is not content with the file; no manifest is written.
         OSError: the disk would not take it.
     """
     folder = AttemptFolder(order.folder)
     finished = finish_clip(
         clip,
         folder.path,
-        num_frames=order.spec.num_frames,
+        num_frames=_num_frames(clip, order.spec),
         label=build_label(order.label.producer, order.label.produce_id),
         on_step=on_step,
     )
+    checks = clip.check(finished.video.path) if clip.check else {}
     folder.write_manifest(
         CompleteRequest(
             attempt=order.attempt,
-            rendered=_measured(finished.video, render_s=time.monotonic() - order.claimed_at),
+            rendered=_measured(
+                finished.video, checks, render_s=time.monotonic() - order.claimed_at
+            ),
             artifacts=[folder.measure(role, kind) for role, kind in CONTENT_TYPES.items()],
         )
     )
 
 
-def _measured(video: Encoded, *, render_s: float) -> Rendered:
+def _num_frames(clip: Clip, spec: VideoSpec) -> int:
+    """How many frames the clip is to have; the spec's are the most."""
+    if clip.num_frames is None:
+        return spec.num_frames
+    if clip.num_frames > spec.num_frames:
+        raise EncodeError(f"the clip has {clip.num_frames} frames, more than {spec.num_frames}")
+    return clip.num_frames
+
+
+def _measured(video: Encoded, checks: dict[str, float], *, render_s: float) -> Rendered:
     facts = video.facts
     return Rendered(
         width=facts.width,
@@ -51,4 +65,6 @@ def _measured(video: Encoded, *, render_s: float) -> Rendered:
         duration_s=facts.duration_s,
         label=video.label,
         render_s=render_s,
+        audio_s=facts.audio.duration_s if facts.audio else None,
+        checks=checks,
     )

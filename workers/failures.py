@@ -1,11 +1,12 @@
 """What an exception in the child means for the job: a code, a safe sentence, worth a retry or not.
 
-Texts of exceptions may hold paths or prompts, so they stay in the child's log.
+Texts of exceptions may hold paths or prompts, so they stay in the child's log; that of a refused
+input is written for the client.
 """
 
-from gateway.protocol import FailureCode
+from gateway.protocol import MAX_MESSAGE_CHARS, FailCode, FailureCode
 from models.catalog import SpecError
-from models.pipeline import Canceled, OutOfMemory
+from models.pipeline import Canceled, CheckFailed, InputRefused, OutOfMemory
 from workers.media.label import LabelMissing
 from workers.messages import Failed, RenderOrder
 from workers.spool import is_disk_full
@@ -22,6 +23,11 @@ def describe_failure(order: RenderOrder, error: Exception) -> Failed:
     if isinstance(error, SpecError):
         message = f"The model does not accept {error.param} of this job."
         return _failed(order, FailureCode.MODEL_ERROR, message, retryable=False)
+    if isinstance(error, InputRefused):
+        return _failed(order, error.code, error.message[:MAX_MESSAGE_CHARS], retryable=False)
+    if isinstance(error, CheckFailed):
+        message = "The finished video did not pass its checks."
+        return _failed(order, FailureCode.CHECK_FAILED, message, retryable=False)
     if isinstance(error, LabelMissing):
         message = "The video did not carry its generated-content label."
         return _failed(order, FailureCode.LABEL_MISSING, message, retryable=False)
@@ -30,5 +36,5 @@ def describe_failure(order: RenderOrder, error: Exception) -> Failed:
     return _failed(order, FailureCode.MODEL_ERROR, "The model failed.", retryable=True)
 
 
-def _failed(order: RenderOrder, code: FailureCode, message: str, *, retryable: bool) -> Failed:
+def _failed(order: RenderOrder, code: FailCode, message: str, *, retryable: bool) -> Failed:
     return Failed(order.job_id, code, message, retryable)

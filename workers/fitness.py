@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.protocol import FailureCode
+from gateway.protocol import FailCode, FailureCode
 from models.catalog import ModelCard
 from workers.child_process import ChildDied, ChildProcess
 from workers.messages import Event, Load, Loaded, LoadFailed, SelfTest, SelfTested
@@ -71,7 +71,7 @@ class Fitness:
             )
         return self._child
 
-    def look_after(self, codes: set[FailureCode]) -> None:
+    def look_after(self, codes: set[FailCode]) -> None:
         """After a batch with these failures: end a child that is no longer sound."""
         for code in sorted(codes & MACHINE_FAULTS):
             self._blame(code.value)

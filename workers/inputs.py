@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from gateway.protocol import Assignment, InputRole
-from models.spec import VideoSpec
-from workers.gateway_client import GatewayClient
+from models.spec import SpokenAudio, VideoSpec
+from workers.gateway_client import GatewayClient, InputDamaged
 from workers.retrying import until_available
 from workers.spool import AttemptFolder
 
@@ -38,3 +38,9 @@ def _with_input(spec: VideoSpec, role: InputRole, path: Path) -> VideoSpec:
     match role:
         case InputRole.IMAGE:
             return spec.model_copy(update={"image": path})
+        case InputRole.AUDIO:
+            if spec.performance is None:
+                raise InputDamaged("a recording came with a job that is no digital human")
+            speech = SpokenAudio(path=path)
+            performance = spec.performance.model_copy(update={"speech": speech})
+            return spec.model_copy(update={"performance": performance})

@@ -9,7 +9,7 @@ is loaded first, which ends in `Loaded` or `LoadFailed`.
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.protocol import FailureCode, LabelFields
+from gateway.protocol import FailCode, FailureCode, LabelFields
 from models.catalog import ModelCard
 from models.spec import Stage, VideoSpec
 
@@ -123,7 +123,7 @@ class Failed:
     """
 
     job_id: str
-    code: FailureCode
+    code: FailCode
     message: str
     retryable: bool
     is_disk_full: bool = False

@@ -11,7 +11,14 @@ from itertools import groupby
 
 import structlog
 
-from gateway.protocol import Assignment, AttemptRef, ClaimRequest, FailRequest, FailureCode
+from gateway.protocol import (
+    Assignment,
+    AttemptRef,
+    ClaimRequest,
+    FailCode,
+    FailRequest,
+    FailureCode,
+)
 from models.catalog import Catalog, ModelCard
 from models.spec import VideoSpec
 from workers.batch import Batch, Surroundings
@@ -144,7 +151,7 @@ class Parent:
     def _render(self, card: ModelCard, orders: Sequence[RenderOrder]) -> None:
         """Render a batch; after a crash each job that was lost goes alone, which tells whose."""
         batch = Batch(card, orders, self._fitness.child_for(card), self._services.around)
-        codes: set[FailureCode] = set()
+        codes: set[FailCode] = set()
         alone: list[RenderOrder] = []
         for order, ending in batch.run():
             if isinstance(ending, Failed):

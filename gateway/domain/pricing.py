@@ -140,7 +140,12 @@ class PriceList(_Strict):
 
 
 def billed_seconds(spec: VideoSpec) -> Fraction:
-    """Seconds of motion after the first frame: 17 frames at 8 fps are 2."""
+    """Seconds of motion after the first frame: 17 frames at 8 fps are 2.
+
+    A digital human pays for what is heard: 48 frames at 24 fps are 2.
+    """
+    if spec.kind is Kind.DIGITAL_HUMAN:
+        return Fraction(spec.num_frames, spec.fps)
     return Fraction(spec.num_frames - 1, spec.fps)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select, update
 
 from gateway.db.tables import attempt
 from gateway.domain.jobs import AttemptOutcome
-from gateway.protocol import FailureCode
+from gateway.protocol import FailCode, FailureCode
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def close_attempt(
     job_id: str,
     number: int,
     outcome: AttemptOutcome,
-    code: FailureCode | None = None,
+    code: FailCode | None = None,
     *,
     now: datetime,
 ) -> Run:

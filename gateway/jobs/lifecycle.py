@@ -7,16 +7,18 @@ writes `job.state`.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from gateway.db.tables import artifact, job
+from gateway.db.tables import artifact, hold, job
 from gateway.domain.durations import DurationKey
 from gateway.domain.errors import NotFound, StaleAttempt
 from gateway.domain.jobs import OPEN_STATES, AttemptOutcome, JobState
 from gateway.domain.plans import Plans
 from gateway.domain.points import Fault
+from gateway.domain.pricing import Breakdown
 from gateway.jobs.attempts import close_attempt, count_crashes
 from gateway.jobs.durations import note
 from gateway.jobs.files import artifact_key
@@ -25,7 +27,15 @@ from gateway.jobs.repository import is_live
 from gateway.jobs.waiting import batch_key_of
 from gateway.points.holds import refund, settle
 from gateway.points.ledger import lock_account
-from gateway.protocol import CompleteRequest, FailRequest, FailureCode, InputRole
+from gateway.protocol import (
+    CompleteRequest,
+    FailCode,
+    FailRequest,
+    FailureCode,
+    InputRole,
+    Rendered,
+)
+from models.spec import Kind
 
 LOST_MESSAGE = "the worker that rendered this was lost"
 MAX_CRASHES = 2
@@ -53,6 +63,8 @@ def complete(
     now: datetime,
 ) -> Moved | None:
     """The attempt succeeded: its files are the job's and the hold is spent.
+
+    A digital human pays for the seconds that came out, which the hold only estimated.
 
     A lease that ran out does not void a finished render as long as nobody claimed the job since.
     None: this very call was made before and its answer got lost.
@@ -91,7 +103,8 @@ def complete(
             for file in request.artifacts
         ],
     )
-    settle(connection, row.account_id, job_id, rules=plans.points, now=now)
+    points = _points_for(connection, row, request.rendered)
+    settle(connection, row.account_id, job_id, rules=plans.points, now=now, points=points)
     run = close_attempt(connection, job_id, request.attempt, AttemptOutcome.SUCCEEDED, now=now)
     taken_s = request.rendered.render_s / run.num_batched
     follow(connection, row.account_id, row.pool, plans=plans, excess_s=taken_s - run.charged_s)
@@ -223,7 +236,7 @@ def forget(
     moved = cancel(connection, account_id, job_id, plans=plans, now=now)
     connection.execute(delete(artifact).where(artifact.c.job_id == job_id))
     spec = connection.execute(select(job.c.spec).where(job.c.id == job_id)).scalar_one()
-    blank = {**spec, "prompt": "", "negative_prompt": ""}
+    blank = {**spec, "prompt": "", "negative_prompt": "", "performance": None}
     connection.execute(
         update(job).where(job.c.id == job_id).values(deleted_at=now, spec=blank, client_metadata={})
     )
@@ -254,7 +267,7 @@ def _fail_for_good(
     row: Any,  # noqa: ANN401 -- a row of `job`
     condition: ColumnElement[bool],
     *,
-    code: FailureCode,
+    code: FailCode,
     message: str,
     plans: Plans,
     now: datetime,
@@ -305,5 +318,14 @@ def _compare_and_set(
 
 def _drop_inputs(connection: Connection, job_id: str) -> None:
     connection.execute(
-        delete(artifact).where(artifact.c.job_id == job_id, artifact.c.role == InputRole.IMAGE)
+        delete(artifact).where(artifact.c.job_id == job_id, artifact.c.role.in_(sorted(InputRole)))
     )
+
+
+def _points_for(connection: Connection, row: Any, made: Rendered) -> int | None:  # noqa: ANN401 -- a row of `job`
+    """What the finished video costs; None for all that was held."""
+    if row.kind != Kind.DIGITAL_HUMAN:
+        return None
+    query = select(hold.c.breakdown).where(hold.c.job_id == row.id)
+    held = Breakdown.model_validate(connection.execute(query).scalar_one())
+    return held.for_seconds(Fraction(made.num_frames, row.spec["fps"])).points

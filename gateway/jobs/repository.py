@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, uni
 from gateway.db.tables import account, artifact, hold, job
 from gateway.domain.jobs import OPEN_STATES, JobState
 from gateway.ids import JOB_PREFIX, lowest_id
-from gateway.protocol import AttemptRef, FailureCode, Rendered
+from gateway.protocol import AttemptRef, FailCode, Rendered, parse_fail_code
 from models.spec import Kind, VideoSpec
 
 _LONGEST_WAIT = timedelta(days=1)
@@ -34,7 +34,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
-    error_code: FailureCode | None
+    error_code: FailCode | None
     error_message: str | None
     rendered: Rendered | None
     points_held: int
@@ -184,7 +184,7 @@ def _to_job(row: Row[Any]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         expires_at=row.expires_at,
-        error_code=FailureCode(row.error_code) if row.error_code else None,
+        error_code=parse_fail_code(row.error_code) if row.error_code else None,
         error_message=row.error_message,
         rendered=Rendered.model_validate(row.rendered) if row.rendered else None,
         points_held=row.points,

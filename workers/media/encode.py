@@ -15,7 +15,6 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from models.pipeline import Audio, Clip, Frame, StepCallback
-from models.spec import Stage
 from workers.media.atomic import whole_file
 from workers.media.label import LABEL_KEY, MP4_FLAGS, check_label, label_json
 from workers.media.probe import VideoFacts, probe_video
@@ -57,7 +56,7 @@ def encode_video(
         path: ends up holding an MP4; its folder exists.
         num_frames: how many frames the clip must have.
         label: the generated-content label, from `workers.media.label.build_label`.
-        on_step: called with `Stage.ENCODING` after every frame.
+        on_step: called with the clip's stage after every frame.
 
     Raises:
         EncodeError: a side is odd, frames differ in shape, or their number is wrong.
@@ -95,7 +94,7 @@ def _write(
             if sound:
                 sound.write_until(done / clip.fps)
             if on_step:
-                on_step(Stage.ENCODING, done, num_frames)
+                on_step(clip.stage, done, num_frames)
         container.mux(video.encode())
         if sound:
             sound.close()
