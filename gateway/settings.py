@@ -31,6 +31,7 @@ class Limits(BaseModel):
 
     max_body_bytes: Annotated[int, Field(gt=0)] = 32 * MIB
     max_artifact_bytes: Annotated[int, Field(gt=0)] = 2048 * MIB
+    max_audio_bytes: Annotated[int, Field(gt=0)] = 20 * MIB
     max_image_bytes: Annotated[int, Field(gt=0)] = 10 * MIB
     max_image_pixels: Annotated[int, Field(gt=0)] = 40_000_000
     max_image_side: Annotated[int, Field(gt=0)] = 2048

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from typing_extensions import override
 
+from models.cardparts import FloatRange, FrameRule, IntRange, Voice
 from models.configfile import load_yaml_as
-from models.spec import Kind, VideoSpec
+from models.spec import Kind, Language, SpokenText, VideoSpec
 
 BUILTIN_PREFIX = "builtin:"
 DEFAULT_MODE = "standard"
@@ -35,56 +35,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FrameRule(_Strict):
-    """Frame counts that a video autoencoder can make: `num_frames = multiple * k + offset`."""
-
-    multiple: Annotated[int, Field(ge=1)] = 1
-    offset: Annotated[int, Field(ge=0)] = 0
-    min: Annotated[int, Field(ge=1)]
-    max: Annotated[int, Field(ge=1)]
-
-    def allows(self, num_frames: int) -> bool:
-        """Whether a clip of `num_frames` frames can be made exactly."""
-        fits = (num_frames - self.offset) % self.multiple == 0
-        return fits and self.min <= num_frames <= self.max
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.multiple}k+{self.offset} from {self.min} to {self.max}"
-
-
-class IntRange(_Strict):
-    """An allowed range, both ends in it, and what a request that says nothing gets."""
-
-    min: int
-    max: int
-    default: int
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "IntRange":
-        if not self.min <= self.default <= self.max:
-            raise ValueError(
-                f"need min <= default <= max, got {self.min} {self.default} {self.max}"
-            )
-        return self
-
-
-class FloatRange(_Strict):
-    """As `IntRange`, for real numbers."""
-
-    min: float
-    max: float
-    default: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "FloatRange":
-        if not self.min <= self.default <= self.max:
-            raise ValueError(
-                f"need min <= default <= max, got {self.min} {self.default} {self.max}"
-            )
-        return self
-
-
 Option = str | int | float | bool
 
 
@@ -98,11 +48,12 @@ class ModelCard(_Strict):
         sizes: `WIDTHxHEIGHT` in pixels; the first is the default.
         size_multiple: both sides of every size divide by it.
         fps: frames per second it was trained for; the first is the default.
-        seconds: clip lengths offered. A clip of `s` seconds has `s * fps` steps of motion after
-            its first frame, hence `s * fps + 1` frames: how video autoencoders count.
+        seconds: clip lengths offered; a clip of `s` seconds has `s * fps + num_frames.offset`
+            frames. Digital humans last as long as they speak, up to the largest of these.
         modes: denoising steps by mode, the default mode first; `standard` with the default number
             of steps if left out. Fewer steps than the mode's may be asked for, more may not.
-        max_prompt_chars: longest prompt and negative prompt, in characters.
+        max_prompt_chars: longest prompt and negative prompt, in characters; 0 for none at all.
+        voices: of digital humans.
         max_batch: most jobs in one call of the pipeline, for all sizes or by size; a size that
             the table leaves out is rendered alone.
         memory_bytes: what it takes on its device, weights and room to work; without it the
@@ -127,7 +78,8 @@ class ModelCard(_Strict):
     num_frames: FrameRule
     num_inference_steps: IntRange
     guidance_scale: FloatRange
-    max_prompt_chars: Annotated[int, Field(ge=1)]
+    max_prompt_chars: Annotated[int, Field(ge=0)]
+    voices: list[Voice] = Field(default_factory=list)
     max_batch: int | dict[str, int] = 1
     memory_bytes: Annotated[int, Field(ge=1)] | None = None
     deadline_s: Annotated[float, Field(gt=0)]
@@ -165,9 +117,10 @@ class ModelCard(_Strict):
                 raise ValueError(f"size {size} is not a multiple of {self.size_multiple}")
         for seconds in self.seconds:
             for fps in self.fps:
-                if not self.num_frames.allows(seconds * fps + 1):
+                frames = self.frames_of(seconds, fps)
+                if not self.num_frames.allows(frames):
                     raise ValueError(
-                        f"{seconds} s at {fps} fps are {seconds * fps + 1} frames; "
+                        f"{seconds} s at {fps} fps are {frames} frames; "
                         f"num_frames allows {self.num_frames}"
                     )
         return self
@@ -180,6 +133,31 @@ class ModelCard(_Strict):
         if not all(1 <= room <= MAX_BATCH for room in self._batch_table.values()):
             raise ValueError(f"max_batch must be from 1 to {MAX_BATCH}")
         return self
+
+    @model_validator(mode="after")
+    def _is_all_digital_human_or_not_at_all(self) -> "ModelCard":
+        if Kind.DIGITAL_HUMAN not in self.kinds:
+            if self.voices:
+                raise ValueError("voices are for digital humans")
+            if not self.max_prompt_chars:
+                raise ValueError("max_prompt_chars must be 1 or more")
+            return self
+        if self.kinds != [Kind.DIGITAL_HUMAN]:
+            raise ValueError("a model of digital humans makes no other kind")
+        if (self.num_frames.multiple, self.num_frames.offset) != (1, 0):
+            raise ValueError("speech ends anywhere: num_frames needs multiple 1 and offset 0")
+        if not self.voices:
+            raise ValueError("a model of digital humans needs a voice")
+        return self
+
+    @property
+    def languages(self) -> list[Language]:
+        """What its voices speak, in their order."""
+        return list(dict.fromkeys(each for voice in self.voices for each in voice.languages))
+
+    def frames_of(self, seconds: int, fps: int) -> int:
+        """Frames of a clip of `seconds`."""
+        return seconds * fps + self.num_frames.offset
 
     @property
     def _batch_table(self) -> dict[str, int]:
@@ -219,7 +197,7 @@ class ModelCard(_Strict):
             prompt=prompt,
             width=width,
             height=height,
-            num_frames=seconds * fps + 1,
+            num_frames=self.frames_of(seconds, fps),
             fps=fps,
             mode=mode,
             num_inference_steps=self.modes[mode],
@@ -237,13 +215,23 @@ class ModelCard(_Strict):
         self._check_geometry(spec)
         self._check_sampling(spec)
 
-    def _check_words(self, spec: VideoSpec) -> None:
-        if spec.kind not in self.kinds:
-            allowed = [str(kind) for kind in self.kinds]
+    def check_kind(self, kind: Kind) -> None:
+        """Make sure this model makes `kind`.
+
+        Raises:
+            SpecError: it does not.
+        """
+        if kind not in self.kinds:
+            allowed = [str(each) for each in self.kinds]
             raise SpecError(
-                "kind", f"{self.id} does not make {spec.kind}", limit=allowed, value=str(spec.kind)
+                "kind", f"{self.id} does not make {kind}", limit=allowed, value=str(kind)
             )
-        if not spec.prompt.strip():
+
+    def _check_words(self, spec: VideoSpec) -> None:
+        self.check_kind(spec.kind)
+        if spec.kind is Kind.DIGITAL_HUMAN:
+            self._check_performance(spec)
+        elif not spec.prompt.strip():
             raise SpecError("prompt", "prompt is empty", limit="1 character or more", value="")
         for param, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
             if len(text) > self.max_prompt_chars:
@@ -253,6 +241,34 @@ class ModelCard(_Strict):
                     limit=self.max_prompt_chars,
                     value=len(text),
                 )
+
+    def _check_performance(self, spec: VideoSpec) -> None:
+        if spec.prompt and not self.max_prompt_chars:
+            raise SpecError(
+                "prompt",
+                f"{self.id} takes no prompt; what is said goes into speech.text",
+                limit=0,
+                value=len(spec.prompt),
+            )
+        if spec.performance is None or not isinstance(spec.performance.speech, SpokenText):
+            return
+        speech = spec.performance.speech
+        voices = {voice.id: voice for voice in self.voices}
+        if speech.voice_id is not None and speech.voice_id not in voices:
+            raise SpecError(
+                "speech.voice_id",
+                f"{self.id} has the voices {', '.join(voices)}, not {speech.voice_id}",
+                limit=[*voices],
+                value=speech.voice_id,
+            )
+        able = voices[speech.voice_id].languages if speech.voice_id else self.languages
+        if speech.language != "auto" and speech.language not in able:
+            raise SpecError(
+                "speech.language",
+                f"{speech.voice_id or self.id} speaks {', '.join(able)}, not {speech.language}",
+                limit=able,
+                value=speech.language,
+            )
 
     def _check_geometry(self, spec: VideoSpec) -> None:
         if spec.size not in self.sizes:
@@ -269,6 +285,13 @@ class ModelCard(_Strict):
                 f"{self.id} renders at {self.fps} fps, not {spec.fps}",
                 limit=self.fps,
                 value=spec.fps,
+            )
+        if spec.kind is Kind.DIGITAL_HUMAN and spec.num_frames > max(self.seconds) * spec.fps:
+            raise SpecError(
+                "speech",
+                f"{self.id} speaks for {max(self.seconds)} s at most",
+                limit=max(self.seconds),
+                value=spec.num_frames / spec.fps,
             )
         if not self.num_frames.allows(spec.num_frames):
             raise SpecError(
@@ -302,7 +325,7 @@ class ModelCard(_Strict):
 
 
 class Catalog(_Strict):
-    """Every served model, in the order of the file; the first is the default."""
+    """Every served model, in the order of the file; the first of a kind is its default."""
 
     models: Annotated[list[ModelCard], Field(min_length=1)]
 
@@ -315,13 +338,17 @@ class Catalog(_Strict):
 
     @property
     def default(self) -> ModelCard:
-        """The model of a request that names none."""
+        """The first of the file."""
         return self.models[0]
 
     @property
     def pools(self) -> frozenset[str]:
         """Every pool that serves a model."""
         return frozenset(card.pool for card in self.models)
+
+    def default_for(self, kind: Kind) -> ModelCard | None:
+        """The model of a request of `kind` that names none; None where no model makes it."""
+        return next((card for card in self.models if kind in card.kinds), None)
 
     def find(self, model_id: str) -> ModelCard | None:
         """The card with this id, or None."""

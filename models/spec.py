@@ -49,6 +49,9 @@ class EmotionName(StrEnum):
     CALM = "calm"
 
 
+Language = Literal["zh", "en"]
+
+
 class _Words(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -70,7 +73,7 @@ class SpokenText(_Words):
 
     type: Literal["text"] = "text"
     text: str
-    language: Literal["auto", "zh", "en"] = "auto"
+    language: Literal["auto"] | Language = "auto"
     voice_id: str | None = None
     speed: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
 

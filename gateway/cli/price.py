@@ -12,17 +12,22 @@ from gateway.cli.config import DEFAULT_FOLDER, ConfigOption, JsonOption, read_fi
 from gateway.domain.errors import GatewayError
 from gateway.domain.price_table import PlanPrice, price_on_plans
 from gateway.domain.pricing import Quote
-from gateway.jobs.admission import VideoRequest, build_spec, find_card
-from models.spec import Kind, VideoSpec
+from gateway.jobs.admission import build_spec, find_card
+from gateway.jobs.request import VideoRequest
+from models.spec import Kind, SpokenText, VideoSpec
 
 _ANY_PROMPT = "-"
 
 
 def price(
     *,
-    model: Annotated[str | None, typer.Option(help="Id; the first of models.yaml.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Id; the first of models.yaml that makes the kind.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT; the model's first.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Clip length; the model's first.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Clip or speech length; the model's first.")
+    ] = None,
     fps: Annotated[int | None, typer.Option(help="Frames per second; the model's first.")] = None,
     mode: Annotated[str | None, typer.Option(help="Mode; the model's first.")] = None,
     kind: Annotated[Kind, typer.Option(help="What goes in.")] = Kind.TEXT_TO_VIDEO,
@@ -31,12 +36,20 @@ def price(
 ) -> None:
     """Price one request on every plan: points, what forbids it, how many the points pay for."""
     files = read_files(config)
+    speaks = kind is Kind.DIGITAL_HUMAN
     request = VideoRequest(
-        prompt=_ANY_PROMPT, model=model, size=size, seconds=seconds, fps=fps, mode=mode
+        prompt=None if speaks else _ANY_PROMPT,
+        speech=SpokenText(text=_ANY_PROMPT) if speaks else None,
+        model=model,
+        size=size,
+        seconds=seconds,
+        fps=fps,
+        mode=mode,
     )
     try:
-        card = find_card(request.model, files.catalog)
-        spec = build_spec(request, card, has_image=kind is Kind.IMAGE_TO_VIDEO)
+        card = find_card(request.model, files.catalog, kind)
+        speech_s = (seconds or card.seconds[0]) if speaks else None
+        spec = build_spec(request, card, kind=kind, speech_s=speech_s)
     except GatewayError as error:
         typer.echo(f"price: {error.message}", err=True)
         raise typer.Exit(1) from None

@@ -5,6 +5,10 @@ GatewayError
 |  +- UnknownParameter       no such parameter
 |  +- ModelNotFound          no such model
 |  +- InvalidImage           a given picture cannot be used
+|  +- AudioUnreadable        a given recording cannot be used
+|  +- AudioTooLong           it lasts longer than the model speaks
+|  +- TextUnspeakable        a text to be spoken holds what no voice says
+|  +- TextTooLong            it would last longer than the model speaks
 |  +- UnsupportedByModel     no served model can do this
 +- AuthenticationFailed      no key, or one that does not exist, expired or was revoked
 +- AccountSuspended
@@ -80,6 +84,33 @@ class InvalidImage(InvalidRequest):
     """A given picture is not one, is broken, or is too large."""
 
     code = "invalid_image"
+
+
+class AudioUnreadable(InvalidRequest):
+    """A given recording is not one, is broken, or is too heavy."""
+
+    code = "audio_unreadable"
+
+
+class AudioTooLong(InvalidRequest):
+    """A given recording lasts longer than the model speaks. `limit`, `value`: seconds."""
+
+    code = "audio_too_long"
+
+
+class TextUnspeakable(InvalidRequest):
+    """No voice can say this text."""
+
+    code = "text_unspeakable"
+
+
+class TextTooLong(InvalidRequest):
+    """The text would take longer than the model speaks.
+
+    `limit`, `value`: seconds; characters of a text that is far too long.
+    """
+
+    code = "text_too_long"
 
 
 class UnsupportedByModel(InvalidRequest):

@@ -4,90 +4,56 @@ Nothing is rounded: what the request leaves open takes the model card's default,
 either possible as said or refused with the limit and the value.
 """
 
+import math
 import secrets
-from typing import Annotated, Any, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from gateway.domain.errors import InvalidRequest, ModelNotFound, UnknownParameter
+from gateway.domain.errors import InvalidRequest, ModelNotFound, UnsupportedByModel
+from gateway.jobs.request import VideoRequest
 from models.catalog import Catalog, ModelCard, SpecError, parse_size
-from models.spec import MAX_SEED, Kind, VideoSpec
+from models.spec import MAX_SEED, Emotion, Kind, Performance, SpokenAudio, SpokenText, VideoSpec
 
 _T = TypeVar("_T")
 
-MAX_METADATA_KEYS = 16
-MAX_METADATA_CHARS = 512
+DEFAULT_MOTION = 0.5
+# A recording of exactly 2 s may be read as 2.0000001 s; that is no frame more.
+_FRAME_TOLERANCE = 1e-3
 
 
-class VideoRequest(BaseModel):
-    """The fields of `POST /v1/videos`, from JSON or a form; files apart.
-
-    Attributes:
-        seconds: clip length; one of the card's.
-        size: `WIDTHxHEIGHT`, or `width` and `height`.
-        num_frames: instead of `seconds`.
-        mode: how much work goes in; one of the card's, and priced.
-        external_task_id: the client's own id; unique per account, so it is an idempotency key.
-        metadata: kept and given back; up to 16 keys of text.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
-
-    prompt: str
-    model: str | None = None
-    negative_prompt: str = ""
-    seconds: float | None = None
-    size: str | None = None
-    width: Annotated[int, Field(ge=1, le=16384)] | None = None
-    height: Annotated[int, Field(ge=1, le=16384)] | None = None
-    num_frames: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    fps: Annotated[int, Field(ge=1, le=240)] | None = None
-    mode: Annotated[str, Field(max_length=32)] | None = None
-    num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
-    external_task_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    metadata: Annotated[
-        dict[
-            Annotated[str, Field(max_length=64)],
-            Annotated[str, Field(max_length=MAX_METADATA_CHARS)],
-        ],
-        Field(max_length=MAX_METADATA_KEYS),
-    ] = Field(default_factory=dict)
-
-
-def parse_request(fields: dict[str, Any]) -> VideoRequest:
-    """Check the types and bounds that hold for every model.
-
-    Raises:
-        InvalidRequest: names the first field at fault, its limit and the value seen.
-    """
-    try:
-        return VideoRequest.model_validate(fields)
-    except ValidationError as error:
-        raise _refusal(error) from None
-
-
-def find_card(model_id: str | None, catalog: Catalog) -> ModelCard:
-    """The model asked for, or the default.
+def find_card(model_id: str | None, catalog: Catalog, kind: Kind) -> ModelCard:
+    """The model asked for, or the first that makes `kind`.
 
     Raises:
         ModelNotFound: there is none of this id.
+        UnsupportedByModel: no model makes this kind.
+        InvalidRequest: the one asked for does not make it.
     """
-    card = catalog.default if model_id is None else catalog.find(model_id)
-    if card is None:
-        served = [known.id for known in catalog.models]
-        raise ModelNotFound(
-            f"no model {model_id!r} here; served are {', '.join(served)}",
-            param="model",
-            limit=served,
-            value=model_id,
+    card = catalog.default_for(kind) if model_id is None else catalog.find(model_id)
+    served = [known.id for known in catalog.models]
+    if card is not None:
+        try:
+            card.check_kind(kind)
+        except SpecError as error:
+            raise _refused(error) from None
+        return card
+    if model_id is None:
+        raise UnsupportedByModel(
+            f"no model here makes {kind}", param="kind", limit=served, value=str(kind)
         )
-    return card
+    raise ModelNotFound(
+        f"no model {model_id!r} here; served are {', '.join(served)}",
+        param="model",
+        limit=served,
+        value=model_id,
+    )
 
 
-def build_spec(request: VideoRequest, card: ModelCard, *, has_image: bool) -> VideoSpec:
+def build_spec(
+    request: VideoRequest, card: ModelCard, *, kind: Kind, speech_s: float | None = None
+) -> VideoSpec:
     """The spec of `request`, with every open choice made; a missing seed is drawn.
+
+    A digital human speaks for `speech_s` seconds at the most.
 
     Raises:
         InvalidRequest: the model cannot do exactly this.
@@ -95,41 +61,55 @@ def build_spec(request: VideoRequest, card: ModelCard, *, has_image: bool) -> Vi
     fps = request.fps or card.fps[0]
     mode = request.mode or card.default_mode
     width, height = _size(request, card)
+    steps = card.modes.get(mode, card.num_inference_steps.default)
     try:
         spec = VideoSpec(
-            kind=Kind.IMAGE_TO_VIDEO if has_image else Kind.TEXT_TO_VIDEO,
+            kind=kind,
             model=card.id,
-            prompt=request.prompt,
+            prompt=request.prompt or "",
             negative_prompt=request.negative_prompt,
             width=width,
             height=height,
-            num_frames=_num_frames(request, card, fps),
+            num_frames=(
+                _num_frames(request, card, fps)
+                if speech_s is None
+                else max(math.ceil(speech_s * fps - _FRAME_TOLERANCE), 1)
+            ),
             fps=fps,
             mode=mode,
-            num_inference_steps=_or_default(
-                request.num_inference_steps, card.modes.get(mode, card.num_inference_steps.default)
-            ),
+            num_inference_steps=_or_default(request.num_inference_steps, steps),
             guidance_scale=_or_default(request.guidance_scale, card.guidance_scale.default),
             seed=_or_default(request.seed, secrets.randbelow(MAX_SEED + 1)),
+            performance=_performance(request),
         )
         card.check(spec)
     except SpecError as error:
-        raise InvalidRequest(
-            error.message, param=error.param, limit=error.limit, value=error.value
-        ) from None
+        raise _refused(error) from None
     return spec
 
 
+def _refused(error: SpecError) -> InvalidRequest:
+    return InvalidRequest(error.message, param=error.param, limit=error.limit, value=error.value)
+
+
+def _performance(request: VideoRequest) -> Performance | None:
+    if request.speech is None:
+        return None
+    spoken = request.speech
+    return Performance(
+        speech=spoken if isinstance(spoken, SpokenText) else SpokenAudio(),
+        emotion=request.emotion or Emotion(),
+        motion=_or_default(request.motion, DEFAULT_MOTION),
+        face=request.face,
+    )
+
+
 def _size(request: VideoRequest, card: ModelCard) -> tuple[int, int]:
+    _refuse_two_ways_of_size(request)
     if request.width is not None and request.height is not None:
-        if request.size is not None:
-            raise InvalidRequest(
-                "give size, or width and height, not both",
-                param="size",
-                limit="one of the two",
-                value=request.size,
-            )
         return request.width, request.height
+    if request.aspect_ratio is not None or request.resolution is not None:
+        return _size_by_shape(request, card)
     if request.width is not None or request.height is not None:
         missing = "height" if request.height is None else "width"
         raise InvalidRequest(
@@ -141,6 +121,60 @@ def _size(request: VideoRequest, card: ModelCard) -> tuple[int, int]:
         raise InvalidRequest(
             str(error), param="size", limit=card.sizes, value=request.size
         ) from None
+
+
+def _refuse_two_ways_of_size(request: VideoRequest) -> None:
+    pixels = request.width is not None or request.height is not None
+    if request.size is not None and pixels:
+        raise InvalidRequest(
+            "give size, or width and height, not both",
+            param="size",
+            limit="one of the two",
+            value=request.size,
+        )
+    for name in ("aspect_ratio", "resolution"):
+        value = getattr(request, name)
+        if value is not None and (request.size is not None or pixels):
+            raise InvalidRequest(
+                f"give size, or aspect_ratio and resolution, not both ({name})",
+                param=name,
+                limit="one of the two",
+                value=value,
+            )
+
+
+def _size_by_shape(request: VideoRequest, card: ModelCard) -> tuple[int, int]:
+    """The first size of the card that has the sides and the short side asked for."""
+    sizes = [parse_size(size) for size in card.sizes]
+    for name, shape_of in (("aspect_ratio", _ratio), ("resolution", _short_side)):
+        wanted = getattr(request, name)
+        if wanted is None:
+            continue
+        offered = list(dict.fromkeys(shape_of(*size) for size in sizes))
+        sizes = [size for size in sizes if shape_of(*size) == _reduced(wanted)]
+        if not sizes:
+            raise InvalidRequest(
+                f"{card.id} has {', '.join(offered)} here, not {wanted}",
+                param=name,
+                limit=offered,
+                value=wanted,
+            )
+    return sizes[0]
+
+
+def _ratio(width: int, height: int) -> str:
+    common = math.gcd(width, height)
+    return f"{width // common}:{height // common}"
+
+
+def _short_side(width: int, height: int) -> str:
+    return f"{min(width, height)}p"
+
+
+def _reduced(shape: str) -> str:
+    """`18:32` as `9:16`; a resolution as it is."""
+    width, colon, height = shape.partition(":")
+    return _ratio(int(width), int(height)) if colon else shape
 
 
 def _num_frames(request: VideoRequest, card: ModelCard, fps: int) -> int:
@@ -162,31 +196,8 @@ def _num_frames(request: VideoRequest, card: ModelCard, fps: int) -> int:
             limit=card.seconds,
             value=seconds,
         )
-    return int(seconds) * fps + 1
+    return card.frames_of(int(seconds), fps)
 
 
 def _or_default(value: _T | None, default: _T) -> _T:
     return default if value is None else value
-
-
-def _refusal(error: ValidationError) -> InvalidRequest:
-    found = error.errors(include_url=False)[0]
-    param = ".".join(str(part) for part in found["loc"])
-    if found["type"] == "extra_forbidden":
-        known = sorted(VideoRequest.model_fields)
-        return UnknownParameter(
-            f"no parameter {param!r} here", param=param, limit=known, value=_shown(found["input"])
-        )
-    if found["type"] == "missing":
-        return InvalidRequest(f"{param} is missing", param=param, limit="required", value=None)
-    limits = {name: bound for name, bound in found.get("ctx", {}).items() if name != "error"}
-    message = f"{param}: {found['msg'][0].lower()}{found['msg'][1:]}"
-    return InvalidRequest(
-        message, param=param, limit=limits or found["msg"], value=_shown(found["input"])
-    )
-
-
-def _shown(value: object) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    longest = 100
-    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"

@@ -3,7 +3,7 @@
 from gateway.protocol import ArtifactRole, InputRole
 
 ROOT = "jobs"
-INPUT_NAMES = {InputRole.IMAGE: "image.png"}
+INPUT_NAMES = {InputRole.IMAGE: "image.png", InputRole.AUDIO: "audio"}
 ARTIFACT_NAMES = {
     ArtifactRole.VIDEO: "video.mp4",
     ArtifactRole.THUMBNAIL: "thumbnail.webp",

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from gateway.db.tables import idempotency
 from gateway.domain.errors import IdempotencyMismatch, InvalidRequest
-from gateway.jobs.admission import VideoRequest
+from gateway.jobs.request import VideoRequest
 
 KEY_TTL = timedelta(hours=24)
 RETRY_WINDOW = timedelta(seconds=120)
@@ -42,6 +42,7 @@ def identify(
     request: VideoRequest,
     *,
     image_sha256: str | None,
+    audio_sha256: str | None = None,
     idempotency_key: str | None,
     num_retries: int,
 ) -> RequestIdentity:
@@ -50,7 +51,8 @@ def identify(
     Raises:
         InvalidRequest: the key is empty or too long.
     """
-    body = json.dumps([request.model_dump(mode="json"), image_sha256], sort_keys=True)
+    asked = [request.model_dump(mode="json"), image_sha256, audio_sha256]
+    body = json.dumps(asked, sort_keys=True)
     fingerprint = hashlib.sha256(body.encode()).hexdigest()
     if idempotency_key is not None:
         if not 1 <= len(idempotency_key) <= MAX_KEY_CHARS:

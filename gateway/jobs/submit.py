@@ -12,6 +12,7 @@ from gateway.domain.errors import AccountSuspended, DailyLimit, InsufficientPoin
 from gateway.domain.jobs import JobState
 from gateway.domain.plans import Plan, Plans
 from gateway.domain.pricing import PriceList, Quote, billed_seconds
+from gateway.jobs.audio import GivenAudio
 from gateway.jobs.files import input_key
 from gateway.jobs.idempotency import RequestIdentity, find_replay, remember
 from gateway.jobs.images import CONTENT_TYPE, NormalisedImage
@@ -29,7 +30,7 @@ from models.spec import VideoSpec
 class Order:
     """A checked request, ready to become the job `job_id`.
 
-    Its picture, if any, already lies in the store under the job's id.
+    Its files, if any, already lie in the store under the job's id.
     """
 
     job_id: str
@@ -38,6 +39,30 @@ class Order:
     image: NormalisedImage | None
     client_metadata: dict[str, str]
     identity: RequestIdentity
+    audio: GivenAudio | None = None
+
+    @property
+    def files(self) -> list["OrderFile"]:
+        """What was given with it."""
+        image, audio = self.image, self.audio
+        return [
+            *([OrderFile(InputRole.IMAGE, image.png, CONTENT_TYPE, image.sha256)] if image else []),
+            *(
+                [OrderFile(InputRole.AUDIO, audio.data, audio.content_type, audio.sha256)]
+                if audio
+                else []
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class OrderFile:
+    """A file given with a request, as it is kept."""
+
+    role: InputRole
+    content: bytes
+    content_type: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -145,15 +170,15 @@ def _insert_job(connection: Connection, account_id: str, order: Order, now: date
             created_at=now,
         )
     )
-    if order.image is not None:
+    for file in order.files:
         connection.execute(
             insert(artifact).values(
                 job_id=order.job_id,
-                role=InputRole.IMAGE,
-                key=input_key(order.job_id, InputRole.IMAGE),
-                content_type=CONTENT_TYPE,
-                size_bytes=len(order.image.png),
-                sha256=order.image.sha256,
+                role=file.role,
+                key=input_key(order.job_id, file.role),
+                content_type=file.content_type,
+                size_bytes=len(file.content),
+                sha256=file.sha256,
                 created_at=now,
             )
         )

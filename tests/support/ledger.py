@@ -23,11 +23,11 @@ from gateway.domain.points import LotKind
 from gateway.domain.pricing import Price, PriceList
 from gateway.ids import JOB_PREFIX, lowest_id
 from gateway.jobs import lifecycle
-from gateway.jobs.admission import VideoRequest
 from gateway.jobs.claim import claim, list_expired_leases
 from gateway.jobs.idempotency import identify
 from gateway.jobs.lifecycle import Moved
 from gateway.jobs.repository import Job, find_job
+from gateway.jobs.request import VideoRequest
 from gateway.jobs.submit import Order, Placed, submit
 from gateway.points.audit import Breach, audit
 from gateway.points.codes import create_code, redeem

@@ -1,7 +1,7 @@
-"""The body of `POST /v1/videos`: JSON or a form, with a picture as file or data URL.
+"""The body of `POST /v1/videos`: JSON or a form, with picture and sound as file or data URL.
 
 Stock SDKs send a form even without a file, write nested fields as `metadata[name]`, and numbers
-as text. What arrives here leaves as one flat set of fields and the bytes of the picture.
+as text. What arrives here leaves as one set of fields, with files as bytes.
 """
 
 import base64
@@ -22,12 +22,15 @@ IMAGE_FIELD = "input_reference"
 _MAX_FILES = 4
 _MAX_FIELDS = 100
 _NESTED = re.compile(r"([a-z_]+)\[([^\[\]]{1,64})\]")
-_DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(image|audio)/[a-z0-9+.-]+;base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class VideoBody:
-    """Fields by name, still as they were sent, and the picture if there is one."""
+    """Fields by name, and the picture if there is one.
+
+    Fields are still as they were sent, but for `speech.audio`, which is the file's bytes.
+    """
 
     fields: dict[str, Any]
     image: bytes | None
@@ -52,6 +55,12 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
             value=content_type,
         )
     reference = fields.pop(IMAGE_FIELD, None)
+    speech = fields.get("speech")
+    if isinstance(speech, dict) and "audio" in speech:
+        fields["speech"] = {
+            **speech,
+            "audio": _file_bytes(speech["audio"], "speech.audio", "audio"),
+        }
     return VideoBody(fields, _image_bytes(reference))
 
 
@@ -76,8 +85,8 @@ def _read_json(body: bytes) -> dict[str, Any]:
 
 
 async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
-    # A picture may come as a data URL in a plain field, and base64 is a third longer.
-    longest_field = limits.max_image_bytes * 4 // 3 + 1024
+    # A file may come as a data URL in a plain field, and base64 is a third longer.
+    longest_field = max(limits.max_image_bytes, limits.max_audio_bytes) * 4 // 3 + 1024
     fields: dict[str, Any] = {}
     async with request.form(
         max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=longest_field
@@ -102,8 +111,6 @@ def _put(fields: dict[str, Any], name: str, value: str | bytes) -> None:
 
 def _image_bytes(reference: object) -> bytes | None:
     """The picture of `input_reference`: a file, a data URL, or `{"image_url": data URL}`."""
-    if isinstance(reference, bytes):
-        return reference
     if isinstance(reference, dict):
         if set(reference) != {"image_url"}:
             raise InvalidRequest(
@@ -115,17 +122,24 @@ def _image_bytes(reference: object) -> bytes | None:
         reference = reference["image_url"]
     if reference is None:
         return None
-    prefix = _DATA_URL.match(reference) if isinstance(reference, str) else None
-    if not isinstance(reference, str) or prefix is None:
+    return _file_bytes(reference, IMAGE_FIELD, "image")
+
+
+def _file_bytes(given: object, param: str, media: str) -> bytes:
+    """The content of a file part, or of a data URL of this kind of media."""
+    if isinstance(given, bytes):
+        return given
+    prefix = _DATA_URL.match(given) if isinstance(given, str) else None
+    if not isinstance(given, str) or prefix is None or prefix[1].lower() != media:
         raise InvalidRequest(
-            f"{IMAGE_FIELD} is a file or a data:image/...;base64, URL; links are not fetched",
-            param=IMAGE_FIELD,
-            limit="data:image/...;base64,",
-            value=str(reference)[:40],
+            f"{param} is a file or a data:{media}/...;base64, URL; links are not fetched",
+            param=param,
+            limit=f"data:{media}/...;base64,",
+            value=str(given)[:40],
         )
     try:
-        return base64.b64decode(reference[prefix.end() :], validate=True)
+        return base64.b64decode(given[prefix.end() :], validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest(
-            f"{IMAGE_FIELD} is not base64", param=IMAGE_FIELD, limit="base64", value=len(reference)
+            f"{param} is not base64", param=param, limit="base64", value=len(given)
         ) from None

@@ -1,6 +1,7 @@
 """`POST /v1/videos` and its dry run `POST /v1/videos/estimate`: the same body, the same checks."""
 
 import io
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
@@ -15,13 +16,16 @@ from gateway.domain.entitlement import cheaper_request, check_plan
 from gateway.domain.errors import InvalidRequest, PlanLimit
 from gateway.domain.pricing import Breakdown
 from gateway.ids import JOB_PREFIX, new_id
-from gateway.jobs.admission import VideoRequest, build_spec, find_card, parse_request
+from gateway.jobs.admission import build_spec, find_card
+from gateway.jobs.audio import GivenAudio, accept_audio
 from gateway.jobs.files import input_key, job_folder
 from gateway.jobs.idempotency import identify
-from gateway.jobs.images import CONTENT_TYPE, NormalisedImage, normalise_image
+from gateway.jobs.images import NormalisedImage, normalise_image
+from gateway.jobs.request import AudioSpeech, VideoRequest, kind_of, parse_request
+from gateway.jobs.speech import measure_speech
 from gateway.jobs.submit import Order, Placed, describe, submit
 from gateway.points.service import available_points, refresh
-from gateway.protocol import AttemptRef, InputRole
+from gateway.protocol import AttemptRef
 from gateway.services import Services
 from gateway.streams import Change
 from models.catalog import ModelCard
@@ -29,12 +33,39 @@ from models.spec import VideoSpec
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
-_BODY_SCHEMA = {**VideoRequest.model_json_schema(), "title": "VideoRequest"}
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A JSON schema without references, which would point nowhere inside the API document."""
+    parts: dict[str, Any] = schema.get("$defs", {})
+
+    def resolve(node: object) -> object:
+        if isinstance(node, list):
+            return [resolve(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        rest = {name: resolve(each) for name, each in node.items() if name not in _REFERENCES}
+        name = str(node.get("$ref", "")).rpartition("/")[2]
+        return {**resolve_part(name), **rest} if name else rest
+
+    def resolve_part(name: str) -> dict[str, Any]:
+        part: Any = resolve(parts[name])
+        return dict(part)
+
+    resolved: Any = resolve(schema)
+    return dict(resolved)
+
+
+_REFERENCES = ("$ref", "$defs", "discriminator")
+_BODY_SCHEMA = {**_inlined(VideoRequest.model_json_schema()), "title": "VideoRequest"}
 _FORM_SCHEMA = {
     **_BODY_SCHEMA,
     "properties": {
         **_BODY_SCHEMA["properties"],
-        IMAGE_FIELD: {"type": "string", "format": "binary", "description": "The first frame."},
+        IMAGE_FIELD: {
+            "type": "string",
+            "format": "binary",
+            "description": "The first frame, or the portrait of a digital human.",
+        },
     },
 }
 _REQUEST_BODY: dict[str, Any] = {
@@ -78,17 +109,19 @@ def create_video(
     idempotency_key: Annotated[str | None, Header()] = None,
     x_stainless_retry_count: Annotated[int, Header()] = 0,
 ) -> VideoObject:
-    """Submit a job. A picture in `input_reference` makes it image-to-video."""
-    request, card, spec, image = _read(body, services)
+    """Submit a job; `input_reference` makes it image-to-video, `speech` a digital human."""
+    asked = _read(body, services)
     order = Order(
         job_id=new_id(JOB_PREFIX, services.clock.now()),
-        card=card,
-        spec=spec,
-        image=image,
-        client_metadata=request.metadata,
+        card=asked.card,
+        spec=asked.spec,
+        image=asked.image,
+        audio=asked.audio,
+        client_metadata=asked.request.metadata,
         identity=identify(
-            request,
-            image_sha256=image.sha256 if image else None,
+            asked.request,
+            image_sha256=asked.image.sha256 if asked.image else None,
+            audio_sha256=asked.audio.sha256 if asked.audio else None,
             idempotency_key=idempotency_key,
             num_retries=x_stainless_retry_count,
         ),
@@ -97,7 +130,7 @@ def create_video(
     if placed.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     else:
-        services.queue.ring(card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
+        services.queue.ring(asked.card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
         services.queue.announce(Change.SUBMITTED, {placed.job_id: caller.account_id})
     return look(services, caller, placed.job_id, response)
 
@@ -105,7 +138,8 @@ def create_video(
 @router.post("/estimate", openapi_extra=_REQUEST_BODY)
 def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep) -> Estimate:
     """The price of a request, and whether plan and points allow it. Holds nothing."""
-    _request, card, spec, _image = _read(body, services)
+    asked = _read(body, services)
+    card, spec = asked.card, asked.spec
     plans, prices = services.configuration.plans, services.configuration.prices
     with services.database.write() as connection:
         plan = refresh(connection, caller.account_id, plans=plans, now=services.clock.now())
@@ -132,27 +166,44 @@ def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep)
     )
 
 
-def _read(
-    body: VideoBody, services: Services
-) -> tuple[VideoRequest, ModelCard, VideoSpec, NormalisedImage | None]:
+@dataclass(frozen=True)
+class _Asked:
+    """A request that some account could make."""
+
+    request: VideoRequest
+    card: ModelCard
+    spec: VideoSpec
+    image: NormalisedImage | None
+    audio: GivenAudio | None
+
+
+def _read(body: VideoBody, services: Services) -> _Asked:
     """Everything about a request that can be checked without asking whose it is."""
+    limits = services.settings.limits
     request = parse_request(body.fields)
     _refuse_reserved_metadata(request)
-    card = find_card(request.model, services.configuration.catalog)
-    spec = build_spec(request, card, has_image=body.image is not None)
+    kind = kind_of(request, has_image=body.image is not None)
+    card = find_card(request.model, services.configuration.catalog, kind)
+    audio, speech_s = None, None
+    if isinstance(request.speech, AudioSpeech):
+        audio = accept_audio(request.speech.audio, limits)
+        speech_s = measure_speech(audio, card)
+    elif request.speech is not None:
+        speech_s = measure_speech(request.speech, card)
+    spec = build_spec(request, card, kind=kind, speech_s=speech_s)
     image = None
     if body.image is not None:
-        image = normalise_image(body.image, services.settings.limits, param=IMAGE_FIELD)
-    return request, card, spec, image
+        image = normalise_image(body.image, limits, param=IMAGE_FIELD)
+    return _Asked(request, card, spec, image, audio)
 
 
 def _place(services: Services, caller: Caller, order: Order) -> Placed:
-    """Store the picture, then decide everything in one transaction; no job, no file."""
-    if order.image is not None:
-        key = input_key(order.job_id, InputRole.IMAGE)
-        services.store.put(key, io.BytesIO(order.image.png), CONTENT_TYPE)
+    """Store the files, then decide everything in one transaction; no job, no file."""
     placed = None
     try:
+        for file in order.files:
+            key = input_key(order.job_id, file.role)
+            services.store.put(key, io.BytesIO(file.content), file.content_type)
         with services.database.write() as connection:
             placed = submit(
                 connection,
@@ -163,7 +214,7 @@ def _place(services: Services, caller: Caller, order: Order) -> Placed:
                 now=services.clock.now(),
             )
     finally:
-        if order.image is not None and (placed is None or placed.is_replay):
+        if order.files and (placed is None or placed.is_replay):
             services.store.delete_prefix(job_folder(order.job_id))
     return placed
 

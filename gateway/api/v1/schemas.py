@@ -1,6 +1,7 @@
 """What goes over the wire under `/v1`: our jobs in the shape of OpenAI's video objects."""
 
 import math
+from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,8 +11,9 @@ from gateway.domain.jobs import JobState
 from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
 from gateway.jobs.repository import Job
 from gateway.protocol import Progress
+from models.cardparts import Voice
 from models.catalog import ModelCard
-from models.spec import Kind, Stage
+from models.spec import EmotionName, Kind, Stage
 
 WireStatus = Literal["queued", "in_progress", "completed", "failed"]
 
@@ -65,7 +67,9 @@ class EtaSeconds(BaseModel):
 class VideoMetadata(BaseModel):
     """The exact state and parameters; the client's own metadata stands beside them.
 
-    `num_frames`, `fps` and `duration_s` are read from the finished file once there is one.
+    `num_frames`, `fps` and `duration_s` are read from the finished file once there is one; before
+    that they are the most a digital human that speaks a text may have. `audio_s` is the length of
+    its sound, `checks` what its renderer measured on it, by name.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -82,6 +86,8 @@ class VideoMetadata(BaseModel):
     guidance_scale: float
     seed: int
     render_s: float | None = None
+    audio_s: float | None = None
+    checks: dict[str, float] | None = None
 
 
 class VideoObject(BaseModel):
@@ -148,6 +154,9 @@ class ModelObject(BaseModel):
     guidance_scale: dict[str, float]
     max_prompt_chars: int
     modes: dict[str, int]
+    voices: list[Voice]
+    languages: list[str]
+    emotions: list[EmotionName]
     points_from: int
 
 
@@ -176,7 +185,7 @@ def video_object(
         created_at=int(job.created_at.timestamp()),
         completed_at=int(job.finished_at.timestamp()) if job.finished_at else None,
         expires_at=int(job.expires_at.timestamp()) if job.expires_at else None,
-        seconds=f"{float(billed_seconds(spec)):g}",
+        seconds=f"{float(_seconds(job)):g}",
         size=spec.size,
         prompt=spec.prompt,
         error=_error(job),
@@ -204,6 +213,9 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
         guidance_scale=card.guidance_scale.model_dump(),
         max_prompt_chars=card.max_prompt_chars,
         modes=card.modes,
+        voices=card.voices,
+        languages=[*card.languages],
+        emotions=list(EmotionName) if Kind.DIGITAL_HUMAN in card.kinds else [],
         points_from=min(prices.quote(spec).points for spec in offered_specs(card)),
     )
 
@@ -225,6 +237,13 @@ def eta_seconds(eta: Eta | None) -> EtaSeconds | None:
     if eta is None or eta.p50_s is None or eta.p90_s is None:
         return None
     return EtaSeconds(p50=math.ceil(eta.p50_s), p90=math.ceil(eta.p90_s))
+
+
+def _seconds(job: Job) -> Fraction:
+    """What is billed: of a digital human, how long it came out."""
+    if job.rendered is None or job.kind is not Kind.DIGITAL_HUMAN:
+        return billed_seconds(job.spec)
+    return Fraction(job.rendered.num_frames, job.spec.fps)
 
 
 def _percent(state: JobState, progress: Progress | None) -> int:
@@ -258,5 +277,7 @@ def _metadata(job: Job) -> VideoMetadata:
         "guidance_scale": spec.guidance_scale,
         "seed": spec.seed,
         "render_s": made.render_s if made else None,
+        "audio_s": made.audio_s if made else None,
+        "checks": made.checks if made and made.checks else None,
     }
     return VideoMetadata(**{**job.client_metadata, **measured})
