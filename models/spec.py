@@ -73,7 +73,7 @@ class SpokenText(_Words):
 
     type: Literal["text"] = "text"
     text: str
-    language: Literal["auto"] | Language = "auto"
+    language: Literal["auto", "zh", "en"] = "auto"
     voice_id: str | None = None
     speed: Annotated[float, Field(ge=0.5, le=2.0)] = 1.0
 

@@ -1,5 +1,6 @@
 """What a plan allows, and what to offer instead of a refusal. Pure."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ from gateway.domain.errors import PlanLimit
 from gateway.domain.plans import Plan, Plans
 from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
 from models.catalog import ModelCard
-from models.spec import VideoSpec
+from models.spec import Kind, VideoSpec
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,29 @@ def cheaper_request(
 ) -> VideoSpec | None:
     """The dearest request of the same kind and model that `plan` allows and `available` covers.
 
-    Among equally dear ones, the one most like `wanted`.
+    Among equally dear ones, the one most like `wanted`. A digital human stays as long as its speech
+    wherever that can be had, and gets no longer.
     """
-    affordable = [
-        (prices.quote(spec).points, _likeness(spec, wanted), spec)
-        for spec in offered_specs(card)
-        if spec.kind is wanted.kind
-        and allows(plan, spec)
-        and prices.quote(spec).points <= available
-    ]
-    return max(affordable, key=lambda each: each[:2])[2] if affordable else None
+    offered = [spec for spec in offered_specs(card) if spec.kind is wanted.kind]
+    choices = [offered]
+    if wanted.kind is Kind.DIGITAL_HUMAN:
+        seconds = billed_seconds(wanted)
+        choices = [
+            [
+                spec.model_copy(update={"num_frames": math.ceil(seconds * spec.fps)})
+                for spec in offered
+            ],
+            [spec for spec in offered if billed_seconds(spec) < seconds],
+        ]
+    for specs in choices:
+        affordable = [
+            (prices.quote(spec).points, _likeness(spec, wanted), spec)
+            for spec in specs
+            if allows(plan, spec) and prices.quote(spec).points <= available
+        ]
+        if affordable:
+            return max(affordable, key=lambda each: each[:2])[2]
+    return None
 
 
 def _likeness(spec: VideoSpec, wanted: VideoSpec) -> int:

@@ -13,6 +13,7 @@ from gateway.protocol import (
     Assignment,
     ClaimReply,
     CompleteRequest,
+    FailCode,
     FailRequest,
     FailureCode,
     Rendered,
@@ -108,19 +109,28 @@ class PaperWorker:
             },
         )
 
-    def complete(self, job: Assignment, content: bytes = VIDEO_BYTES) -> Any:
-        """Say that the uploaded video is the result."""
+    def complete(
+        self,
+        job: Assignment,
+        content: bytes = VIDEO_BYTES,
+        *,
+        num_frames: int | None = None,
+        **measured: Any,
+    ) -> Any:
+        """Say that the uploaded video is the result; `measured` are further facts of it."""
         spec = job.spec
+        num_frames = num_frames or spec.num_frames
         request = CompleteRequest(
             attempt=job.attempt,
             rendered=Rendered(
                 width=spec.width,
                 height=spec.height,
-                num_frames=spec.num_frames,
+                num_frames=num_frames,
                 fps=spec.fps,
-                duration_s=spec.num_frames / spec.fps,
+                duration_s=num_frames / spec.fps,
                 label={"Label": "1"},
                 render_s=0.5,
+                **measured,
             ),
             artifacts=[
                 UploadedArtifact(
@@ -133,17 +143,24 @@ class PaperWorker:
         )
         return self._post(f"/jobs/{job.job_id}/complete", request.model_dump_json())
 
-    def finish(self, job: Assignment) -> None:
+    def finish(self, job: Assignment, **measured: Any) -> None:
         """Upload and complete."""
         assert self.upload(job, ArtifactRole.VIDEO, VIDEO_BYTES).status_code == 204
-        assert self.complete(job).status_code == 204
+        assert self.complete(job, **measured).status_code == 204
 
-    def fail(self, job: Assignment, *, retryable: bool) -> Any:
+    def fail(
+        self,
+        job: Assignment,
+        *,
+        retryable: bool,
+        code: FailCode = FailureCode.MODEL_ERROR,
+        message: str = "it did not work",
+    ) -> Any:
         """Say that the attempt failed."""
         request = FailRequest(
             attempt=job.attempt,
-            code=FailureCode.MODEL_ERROR,
-            message="it did not work",
+            code=code,
+            message=message,
             retryable=retryable,
         )
         return self._post(f"/jobs/{job.job_id}/fail", request.model_dump_json())

@@ -110,7 +110,11 @@ def test_what_can_be_rendered_together_has_one_batch_key(
     ("old", "new", "problem"),
     [
         ("licence: Apache-2.0", "license: MIT", ":2: models.0.licence: Field required"),
-        ("max_prompt_chars: 20", "max_prompt_chars: 0", ":2: models.0: Value error, max_prompt_chars"),
+        (
+            "max_prompt_chars: 20",
+            "max_prompt_chars: 0",
+            ":2: models.0: Value error, max_prompt_chars",
+        ),
         ("sizes: [64x96, 96x64]", "sizes: [64*96]", ":8: models.0.sizes: Value error, size must"),
         ("sizes: [64x96, 96x64]", "sizes: [64x80]", ":2: models.0: Value error, size 64x80 is not"),
         ("default: 12", "default: 51", ":13: models.0.num_inference_steps: Value error, need min"),
