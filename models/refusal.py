@@ -22,3 +22,15 @@ class Refusal(StrEnum):
     AUDIO_TOO_LONG = "audio_too_long"
     TEXT_UNSPEAKABLE = "text_unspeakable"
     TEXT_TOO_LONG = "text_too_long"
+
+
+class InputUnusable(ValueError):
+    """What was given cannot be used, as far as can be told without rendering.
+
+    `message` is safe to show and says what to do.
+    """
+
+    def __init__(self, code: Refusal, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
