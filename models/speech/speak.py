@@ -1,0 +1,183 @@
+"""A performance becomes speech: a text through voices, or a recording, and the mouth to it."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from models.assets import AssetMissing, AssetSwitchedOff
+from models.pipeline import Audio, InputRefused, LoadFailed
+from models.refusal import InputUnusable, Refusal
+from models.speech.articulation import Sound, articulate
+from models.speech.listen import listen
+from models.speech.loudness import TARGET_LUFS, envelope, limited, normalized
+from models.speech.prosody import Prosody, prosody_of
+from models.speech.recording import read_recording
+from models.speech.script import MAX_SPEECH_S, Run, check_text, spoken_words, split_runs
+from models.speech.track import MOUTH_RATE_HZ, MouthTrack, Spoken
+from models.speech.voice import SAMPLE_RATE, Samples, Utterance, Voice, join, shifted
+from models.speech.voices import Voices
+from models.spec import Emotion, SpokenAudio, SpokenText
+
+_RIM_S = 0.12
+_RUN_PAUSE_S = 0.08
+_HASTE = 1.15
+"""Over its limit, a text is spoken faster by so much at most, before it is refused."""
+
+
+def perform(
+    speech: SpokenText | SpokenAudio,
+    emotion: Emotion,
+    *,
+    voices: Voices,
+    seed: int = 0,
+    max_s: float = MAX_SPEECH_S,
+) -> Spoken:
+    """Say `speech` with `emotion`; of a recording, `emotion` changes nothing that is heard.
+
+    Equal arguments give equal sound, remote voices apart.
+
+    Raises:
+        InputRefused: the text or the recording cannot be used, or lasts longer than `max_s`.
+        LoadFailed: the weights of a voice are not on this machine.
+        VoiceFailed: a remote voice does not answer.
+    """
+    if isinstance(speech, SpokenAudio):
+        return _performed_recording(speech, max_s)
+    try:
+        check_text(speech.text, speech.language)
+    except InputUnusable as error:
+        raise InputRefused(error.code, error.message) from error
+    prosody = prosody_of(emotion)
+    prosody = replace(prosody, pace=prosody.pace * speech.speed)
+    said = _say(speech, prosody, voices, seed)
+    if max_s < said.duration_s <= max_s * _HASTE:
+        hurried = replace(prosody, pace=prosody.pace * said.duration_s / max_s * 1.02)
+        said = _say(speech, hurried, voices, seed)
+    if said.duration_s > max_s:
+        raise InputRefused(
+            Refusal.TEXT_TOO_LONG,
+            f"the text takes {said.duration_s:.1f} s to say, {max_s:g} s are allowed",
+        )
+    return _spoken(said, prosody)
+
+
+def _performed_recording(speech: SpokenAudio, max_s: float) -> Spoken:
+    if speech.path is None:
+        raise ValueError("the recording has not been fetched: its path is not set")
+    recording = read_recording(speech.path)
+    spoken = Spoken(recording.audio, listen(recording.mono))
+    if spoken.duration_s > max_s + 1 / MOUTH_RATE_HZ:
+        raise InputRefused(
+            Refusal.AUDIO_TOO_LONG,
+            f"the recording lasts {spoken.duration_s:.1f} s, {max_s:g} s are allowed",
+        )
+    return spoken
+
+
+def _say(speech: SpokenText, prosody: Prosody, voices: Voices, seed: int) -> Utterance:
+    """All runs of the text, one after the other, with a rest at both ends."""
+    parts = [(Utterance.silent(_RIM_S), 0.0)]
+    for index, run in enumerate(split_runs(speech.text, speech.language)):
+        voice = voices.choose(speech.voice_id, run.language)
+        said = _say_run(voice, run, prosody, seed + index)
+        parts.append((said, _RUN_PAUSE_S * prosody.pause / prosody.pace))
+    return join([*parts, (Utterance.silent(_RIM_S), 0.0)])
+
+
+def _say_run(voice: Voice, run: Run, prosody: Prosody, seed: int) -> Utterance:
+    """One voice's part: pitched by resampling, whose change of pace is made up for before."""
+    try:
+        said = voice.say(spoken_words(run), prosody.pace / prosody.pitch, seed)
+    except AssetSwitchedOff as error:
+        name = {"zh": "Chinese", "en": "English"}[run.language]
+        raise InputRefused(
+            Refusal.TEXT_UNSPEAKABLE,
+            f"the {name} voice is switched off here; the text holds {run.text.strip()[:20]!r}",
+        ) from error
+    except AssetMissing as error:
+        raise LoadFailed(str(error)) from error
+    even = normalized(said.samples[None], SAMPLE_RATE, TARGET_LUFS)[0]
+    return _paused(_pitched(replace(said, samples=even), prosody.pitch), prosody.pause)
+
+
+def _pitched(said: Utterance, pitch: float) -> Utterance:
+    """Higher and shorter by `pitch`, at the same sample rate."""
+    if pitch == 1.0:
+        return said
+    length = round(len(said.samples) / pitch)
+    at = np.arange(length) * pitch
+    samples = _read_between(said.samples, at)
+    sounds = None if said.sounds is None else tuple(shifted(said.sounds, 0.0, 1 / pitch))
+    return Utterance(samples, sounds)
+
+
+def _read_between(samples: Samples, at: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Samples:
+    """Values of the band-limited sound at fractional samples `at`."""
+    from scipy.interpolate import make_interp_spline
+
+    spline = make_interp_spline(np.arange(len(samples)), samples.astype(np.float64), k=5)
+    return np.asarray(spline(np.minimum(at, len(samples) - 1)), np.float32)
+
+
+def _paused(said: Utterance, factor: float) -> Utterance:
+    """The same words with every rest longer or shorter by `factor`."""
+    rests = _rests(said.samples)
+    if factor == 1.0 or not rests:
+        return said
+    samples: list[Samples] = []
+    knots, moved = [0.0], [0.0]
+    done = 0
+    for start, end in rests:
+        wanted = round((end - start) * factor)
+        middle = (start + end) // 2
+        samples += [said.samples[done:middle]]
+        if wanted > end - start:
+            samples.append(np.zeros(wanted - (end - start), np.float32))
+            done = middle
+        else:
+            cut = end - start - wanted
+            samples[-1] = said.samples[done : middle - cut // 2]
+            done = middle - cut // 2 + cut
+        knots += [start / SAMPLE_RATE, end / SAMPLE_RATE]
+        shift = moved[-1] - knots[-3]
+        moved += [knots[-2] + shift, knots[-2] + shift + wanted / SAMPLE_RATE]
+    samples.append(said.samples[done:])
+    knots.append(said.duration_s)
+    joined = np.concatenate(samples)
+    moved.append(len(joined) / SAMPLE_RATE)
+    return Utterance(joined, _moved(said.sounds, knots, moved))
+
+
+def _moved(
+    sounds: tuple[Sound, ...] | None, knots: list[float], moved: list[float]
+) -> tuple[Sound, ...] | None:
+    if sounds is None:
+        return None
+    starts = np.interp([sound.start_s for sound in sounds], knots, moved)
+    ends = np.interp([sound.end_s for sound in sounds], knots, moved)
+    return tuple(
+        Sound(sound.shape, float(start), float(end))
+        for sound, start, end in zip(sounds, starts, ends, strict=True)
+    )
+
+
+def _rests(samples: Samples) -> list[tuple[int, int]]:
+    """Where nothing is said for a tenth of a second or more: first and last sample."""
+    hop = SAMPLE_RATE // MOUTH_RATE_HZ
+    is_quiet = envelope(samples, SAMPLE_RATE)[: len(samples) // hop] < 0.02
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_quiet.astype(np.int8), [0]])))
+    pairs = edges.reshape(-1, 2) * hop
+    return [(int(start), int(end)) for start, end in pairs if end - start >= 10 * hop]
+
+
+def _spoken(said: Utterance, prosody: Prosody) -> Spoken:
+    gain = np.float32(10 ** (prosody.gain_db / 20))
+    samples = limited(said.samples[None] * gain, SAMPLE_RATE)
+    mouth = _mouth(said)
+    return Spoken(Audio(samples, SAMPLE_RATE), mouth)
+
+
+def _mouth(said: Utterance) -> MouthTrack:
+    if said.sounds is None:
+        return listen(said.samples)
+    return articulate(said.sounds, said.duration_s, envelope(said.samples, SAMPLE_RATE))
