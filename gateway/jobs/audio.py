@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 from gateway.domain.errors import AudioUnreadable
 from gateway.settings import Limits
+from models.refusal import InputUnusable
+from models.speech.probe import KINDS, sniff
 
 PARAM = "speech.audio"
-FORMATS = ["wav", "mp3", "m4a", "aac", "ogg", "flac"]
-_SYNC = 0x7FF
-"""The first eleven bits of a frame of MPEG audio."""
-
-_LAYERS = {0: "audio/aac", 1: "audio/mpeg"}
-"""By the two bits that name the layer: AAC in ADTS has none, MP3 is layer III."""
+FORMATS = list(KINDS)
+_CONTENT_TYPES = {"mp3": "audio/mpeg", "m4a": "audio/mp4"}
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,8 @@ def accept_audio(data: bytes, limits: Limits) -> GivenAudio:
             limit=limits.max_audio_bytes,
             value=len(data),
         )
-    content_type = sniff(data)
-    if content_type is None:
-        raise AudioUnreadable(
-            f"{PARAM} is no recording we can read; send {', '.join(FORMATS)}",
-            param=PARAM,
-            limit=FORMATS,
-            value=len(data),
-        )
-    return GivenAudio(data, content_type)
-
-
-def sniff(data: bytes) -> str | None:
-    """The media type by the first bytes; None for what we do not take."""
-    head = data[:12]
-    containers = (
-        (head[:4] == b"RIFF" and head[8:] == b"WAVE", "audio/wav"),
-        (head[:4] == b"fLaC", "audio/flac"),
-        (head[:4] == b"OggS", "audio/ogg"),
-        (head[4:8] == b"ftyp", "audio/mp4"),
-        (head[:3] == b"ID3", "audio/mpeg"),
-    )
-    for fits, content_type in containers:
-        if fits:
-            return content_type
-    is_frame = int.from_bytes(head[:2]) >> 5 == _SYNC
-    return _LAYERS.get(head[1] >> 1 & 0b11) if is_frame else None
+    try:
+        kind = sniff(data[:16])
+    except InputUnusable as error:
+        raise AudioUnreadable(error.message, param=PARAM, limit=FORMATS, value=len(data)) from None
+    return GivenAudio(data, _CONTENT_TYPES.get(kind, f"audio/{kind}"))

@@ -3,8 +3,6 @@
 Of a text an estimate from above, of a recording what its file says. Both without decoding.
 """
 
-import re
-
 from gateway.domain.errors import (
     AudioTooLong,
     AudioUnreadable,
@@ -16,7 +14,7 @@ from gateway.jobs import audio
 from gateway.jobs.audio import GivenAudio
 from models.catalog import ModelCard
 from models.refusal import InputUnusable
-from models.spec import SpokenText
+from models.spec import Emotion, SpokenText
 from models.speech.probe import probe_duration_s
 from models.speech.script import check_text, estimate_seconds
 
@@ -24,18 +22,20 @@ TEXT_PARAM = "speech.text"
 MAX_TEXT_CHARS = 5000
 """Nobody speaks as much in a minute; longer texts are not even estimated."""
 
-_MARKUP = re.compile(r"</?[A-Za-z!?][^<>]*>")
 
-
-def measure_speech(speech: SpokenText | GivenAudio, card: ModelCard) -> float:
-    """Seconds of speech; of a text at the most.
+def measure_speech(
+    speech: SpokenText | GivenAudio, card: ModelCard, emotion: Emotion | None = None
+) -> float:
+    """Seconds of speech; of a text at the most, for `emotion` slows it down.
 
     Raises:
         TextUnspeakable, TextTooLong, AudioUnreadable, AudioTooLong: naming limit and value.
     """
     limit_s = max(card.seconds)
     is_text = isinstance(speech, SpokenText)
-    seconds = _text_seconds(speech) if isinstance(speech, SpokenText) else _audio_seconds(speech)
+    seconds = (
+        _text_seconds(speech, emotion) if isinstance(speech, SpokenText) else _audio_seconds(speech)
+    )
     if seconds > limit_s:
         refused: type[InvalidRequest] = TextTooLong if is_text else AudioTooLong
         param = TEXT_PARAM if is_text else audio.PARAM
@@ -48,7 +48,7 @@ def measure_speech(speech: SpokenText | GivenAudio, card: ModelCard) -> float:
     return seconds
 
 
-def _text_seconds(speech: SpokenText) -> float:
+def _text_seconds(speech: SpokenText, emotion: Emotion | None) -> float:
     if len(speech.text) > MAX_TEXT_CHARS:
         raise TextTooLong(
             f"{TEXT_PARAM} has {len(speech.text)} characters, {MAX_TEXT_CHARS} are allowed",
@@ -56,21 +56,13 @@ def _text_seconds(speech: SpokenText) -> float:
             limit=MAX_TEXT_CHARS,
             value=len(speech.text),
         )
-    markup = _MARKUP.search(speech.text)
-    if markup is not None:
-        raise TextUnspeakable(
-            f"{TEXT_PARAM} is plain text; markup such as {markup[0][:40]} is not spoken",
-            param=TEXT_PARAM,
-            limit="plain text",
-            value=markup[0][:40],
-        )
     try:
         check_text(speech.text, speech.language)
     except InputUnusable as error:
         raise TextUnspeakable(
             error.message, param=TEXT_PARAM, limit="words of its language", value=len(speech.text)
         ) from None
-    return estimate_seconds(speech.text, speech.language, speech.speed)
+    return estimate_seconds(speech.text, speech.language, speech.speed, emotion)
 
 
 def _audio_seconds(given: GivenAudio) -> float:

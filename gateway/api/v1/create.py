@@ -189,7 +189,7 @@ def _read(body: VideoBody, services: Services) -> _Asked:
         audio = accept_audio(request.speech.audio, limits)
         speech_s = measure_speech(audio, card)
     elif request.speech is not None:
-        speech_s = measure_speech(request.speech, card)
+        speech_s = measure_speech(request.speech, card, request.emotion)
     spec = build_spec(request, card, kind=kind, speech_s=speech_s)
     image = None
     if body.image is not None:
