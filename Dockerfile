@@ -27,7 +27,10 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY workers workers
 COPY gateway gateway
-RUN pip install -c /tmp/constraints.txt '.[server,worker]'
+RUN pip install -c /tmp/constraints.txt '.[server,worker,avatar]'
+# ASSETS_WITHOUT=speech/zh leaves out the Chinese voice, whose licence is non-commercial.
+ARG ASSETS_WITHOUT=
+RUN REELGATE_ASSETS_DIR=/opt/reelgate/assets reelgate assets fetch ${ASSETS_WITHOUT:+--without "${ASSETS_WITHOUT}"}
 
 FROM ${BASE} AS runtime
 LABEL org.opencontainers.image.title="Reelgate" \
@@ -59,6 +62,7 @@ COPY --from=build-worker /opt/reelgate /opt/reelgate
 ENV REELGATE_SPOOL_DIR=/var/lib/reelgate/spool \
     REELGATE_POOL=default \
     REELGATE_DEVICE=cpu \
+    REELGATE_ASSETS_DIR=/opt/reelgate/assets \
     HF_HOME=/var/lib/reelgate/huggingface
 USER 10001
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 CMD ["reelgate", "worker", "health"]

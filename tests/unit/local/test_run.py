@@ -171,6 +171,39 @@ def test_two_starters_install_once(starter: ModuleType, tmp_path: Path) -> None:
     assert printed == "installing\n"
 
 
+def bring_assets(starter: ModuleType, monkeypatch: pytest.MonkeyPatch, status: int) -> list[str]:
+    """Have assets brought twice by a `reelgate` that exits with `status`; answers its calls."""
+    calls = starter.ROOT / "calls"
+    program = starter.VENV / "bin" / "reelgate"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\necho "$*" >>{calls}\necho no network\nexit {status}\n')
+    program.chmod(0o755)
+    manifest = starter.ROOT / "models" / "assets" / "manifest.py"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("PACKAGES = ()\n")
+    monkeypatch.setenv("REELGATE_ASSETS_DIR", str(starter.ROOT))
+    starter.bring_assets(starter.VENV)
+    starter.bring_assets(starter.VENV)
+    called: str = calls.read_text()
+    return called.splitlines()
+
+
+def test_assets_are_fetched_once(starter: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bring_assets(starter, monkeypatch, 0) == ["assets fetch"]
+    (starter.ROOT / "models" / "assets" / "manifest.py").write_text("PACKAGES = (1,)\n")
+    starter.bring_assets(starter.VENV)
+    assert (starter.ROOT / "calls").read_text().count("assets fetch") == 2
+
+
+def test_assets_that_cannot_be_fetched_are_a_warning_and_tried_again(
+    starter: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bring_assets(starter, monkeypatch, 1) == ["assets fetch"] * 2
+    said = capsys.readouterr().err
+    assert "no network" in said
+    assert "digital humans will be missing" in said
+
+
 def test_an_old_python_gets_one_line(starter: ModuleType) -> None:
     with pytest.raises(starter.StartError, match=r"needs Python 3.11 or newer; .* is 3.9.2\.$"):
         starter.check_python((3, 9, 2, "final", 0))
