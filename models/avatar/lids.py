@@ -5,7 +5,7 @@ import numpy as np
 
 from models.avatar.controls import Floats, smoothstep
 from models.avatar.painting import blend, mask, pixels_at, window
-from models.avatar.topology import EYE_CORNERS, LID_FOLDS, LOWER_LIDS, UPPER_LIDS
+from models.avatar.topology import EYE_CORNERS, LID_CREASES, LID_FOLDS, LOWER_LIDS
 from models.pipeline import Frame
 
 LASH_SHADE = 0.42
@@ -14,9 +14,10 @@ SHUT_FROM = 0.45
 
 
 def lid_colours(picture: Frame, source: Floats) -> tuple[Floats, Floats]:
-    """Skin of the left and the right lid, float RGB [3], at the fold above the lashes."""
+    """Skin of the left and the right lid, float RGB [3], between the brow and the lashes."""
     left, right = (
-        np.median(pixels_at(picture, source[list(fold)]), axis=0) for fold in LID_FOLDS
+        np.percentile(pixels_at(picture, source[list(crease)]), 60, axis=0)
+        for crease in LID_CREASES
     )
     return left, right
 
@@ -39,26 +40,33 @@ def paint_lids(
     for eye, colour in enumerate(colours):
         outer, inner = EYE_CORNERS[eye]
         ends = points[[outer]], points[[inner]]
-        upper = np.concatenate([ends[0], points[list(UPPER_LIDS[eye])], ends[1]])
+        fold = np.concatenate([ends[0], points[list(LID_FOLDS[eye])], ends[1]])
         lower = np.concatenate([ends[0], points[list(LOWER_LIDS[eye])], ends[1]])
-        _paint_lid(frame, upper, lower, colour, cover=cover, size=size)
+        _paint_lid(frame, fold, lower, colour, cover=cover, size=size)
 
 
 def _paint_lid(
-    frame: Frame, upper: Floats, lower: Floats, colour: Floats, *, cover: float, size: float
+    frame: Frame, fold: Floats, lower: Floats, colour: Floats, *, cover: float, size: float
 ) -> None:
-    raised = upper - [0, 0.028 * size]
-    outline = np.concatenate([raised, (lower + [0, 0.008 * size])[::-1]])
+    # From the fold, which is plain skin, over the lashes that the warp has drawn down.
+    outline = np.concatenate([fold, (lower + [0, 0.02 * size])[::-1]])
     place = window(outline, frame.shape, margin=int(0.05 * size) + 3)
     if place is None:
         return
     corner = np.array([place[1].start, place[0].start])
     part = frame[place]
-    skin = mask(part.shape[:2], outline - corner, blur=max(0.8, 0.012 * size)) * cover
-    painted = blend(part.astype(np.float64), colour, skin)
+    skin = mask(part.shape[:2], outline - corner, blur=max(0.8, 0.015 * size)) * cover
+    painted = blend(part.astype(np.float64), colour * _shade(part.shape[:2], lower - corner), skin)
     lashes = np.zeros(part.shape[:2], np.uint8)
     line = np.round((lower - corner) * 16).astype(np.int32)
     width = max(1, round(0.014 * size))
     cv2.polylines(lashes, [line], isClosed=False, color=255, thickness=width, lineType=16, shift=4)
-    soft = cv2.GaussianBlur(lashes, (0, 0), max(0.6, 0.006 * size)) / 255.0
-    part[:] = blend(painted, colour * LASH_SHADE, soft * cover * 0.8).astype(np.uint8)
+    soft = cv2.GaussianBlur(lashes, (0, 0), max(0.6, 0.008 * size)) / 255.0
+    part[:] = blend(painted, colour * LASH_SHADE, soft * cover * 0.85).astype(np.uint8)
+
+
+def _shade(shape: tuple[int, ...], lower: Floats) -> Floats:
+    """Brightness [h, w, 1] of a lid over the ball of the eye: less towards corners and edge."""
+    span = lower[-1, 0] - lower[0, 0]
+    across = 2 * (np.arange(shape[1]) - lower[0, 0]) / span - 1
+    return np.asarray(np.tile(1.03 - 0.13 * np.minimum(across**2, 1), (shape[0], 1))[..., None])

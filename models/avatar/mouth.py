@@ -51,7 +51,8 @@ def palette_of(picture: Frame, source: Floats, mouth_width: float) -> Palette:
         between = mask(picture.shape[:2], outline, blur=0.5) > 0.5
         if between.any():
             bright = np.percentile(picture[between].astype(np.float64), 85, axis=0)
-            teeth = np.minimum(bright * [1.05, 1.0, 0.93], 245)
+            # Half way to grey: the pixels between the lips hold some of the lips' colour.
+            teeth = np.minimum((bright + bright.mean() * np.array([1.06, 1.0, 0.9])) / 2, 245)
     return Palette(lip * 0.42, teeth, light, is_open)
 
 
@@ -99,6 +100,9 @@ class _Inside:
         self._below = (rows - top) / mouth_width
         self._gape = np.maximum(bottom - top, 1) / mouth_width
         self._depth = np.clip(self._below / self._gape, 0, 1)
+        spread = float(upper[-1, 0] - upper[0, 0]) / mouth_width
+        # Rounded lips hang over the teeth.
+        self._bared = float(np.clip((spread - 0.68) / 0.18, 0, 1))
         self._opened = float(np.clip(gap / (OPEN_GAPE * mouth_width), 0, 1))
 
     def paint(self, palette: Palette) -> npt.NDArray[np.float32]:
@@ -120,7 +124,7 @@ class _Inside:
         edge = smoothstep((length - self._below) / 0.03 + 0.5)
         sides = np.clip(1.1 - np.abs(2 * self._across) ** 3, 0, 1)
         room = np.clip((self._gape - 0.02) / 0.06, 0, 1)
-        return np.asarray(edge * sides * room * 0.95)
+        return np.asarray(edge * sides * room * self._bared * 0.95)
 
     def _teeth(self, colour: Floats) -> Floats:
         # Darker under the lip and towards the corners, with fine lines between the teeth.

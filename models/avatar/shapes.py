@@ -13,7 +13,6 @@ from models.avatar.topology import (
     BROWS,
     CHIN,
     CORNERS,
-    EYE_CORNERS,
     FOREHEAD,
     LEFT_CORNER,
     LID_FOLDS,
@@ -157,7 +156,7 @@ def _width(face: _Face) -> Floats:
 
 def _rounded(face: _Face) -> Floats:
     # Rounding draws the corners in further than spreading draws them out, and fills the lips.
-    move = -0.35 * _width(face)
+    move = -0.9 * _width(face)
     upper, lower = list(UPPER_LIP), list(LOWER_LIP)
     move[upper, 1] -= 0.03 * face.mouth * (face.y[upper] < face.y[UPPER_MIDDLE])
     move[lower, 1] += 0.035 * face.mouth * (face.y[lower] > face.y[LOWER_MIDDLE])
@@ -194,8 +193,7 @@ def _brows(face: _Face) -> tuple[Floats, Floats, Floats]:
     above = np.clip((face.y - face.y[FOREHEAD]) / (0.35 * abs(face.y[FOREHEAD])), 0, 1)
     for brow, side in zip(BROWS, (-1, 1), strict=True):
         near = np.max([face.bell(point, 0.16) for point in brow], axis=0) * above
-        near[[*UPPER_LIDS[0], *UPPER_LIDS[1], *LOWER_LIDS[0], *LOWER_LIDS[1]]] = 0
-        near[[*EYE_CORNERS[0], *EYE_CORNERS[1]]] = 0
+        near *= _above_lids(face, brow)
         inner = near * np.clip(1 - (np.abs(face.x) - 0.15) / 0.45, 0, 1)
         own = np.where(np.sign(face.x) == side, 1.0, 0.0)
         raised[:, 1] -= 0.08 * near * own
@@ -203,6 +201,12 @@ def _brows(face: _Face) -> tuple[Floats, Floats, Floats]:
         drawn[:, 0] -= side * 0.03 * inner * own
         sad[:, 1] += (-0.075 * inner + 0.02 * (near - inner)) * own
     return raised, drawn, sad
+
+
+def _above_lids(face: _Face, brow: tuple[int, ...]) -> Floats:
+    # All the skin between brow and lid stretches alike; stretched lashes would smear.
+    lids = face.y[[*UPPER_LIDS[0], *UPPER_LIDS[1]]].min() - 0.02
+    return np.asarray(smoothstep((lids - face.y) / (lids - face.y[list(brow)].mean())))
 
 
 def _lids(face: _Face, upper: float, lower: float) -> Floats:

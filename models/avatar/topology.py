@@ -28,6 +28,8 @@ UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (466, 388, 387, 386, 385, 384
 LOWER_LIDS = ((7, 163, 144, 145, 153, 154, 155), (249, 390, 373, 374, 380, 381, 382))
 LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414))
 """The row of points just above the upper lid's edge."""
+LID_CREASES = ((113, 225, 224, 223, 222, 221, 189), (342, 445, 444, 443, 442, 441, 413))
+"""The row above that: skin below the brow."""
 EYE_CORNERS = ((33, 133), (263, 362))
 """Outer and inner corner of each eye."""
 
