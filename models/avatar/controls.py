@@ -5,8 +5,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-"""Float64 of any shape; of controls [N, len(Control)]."""
+Floats = npt.NDArray[np.floating]
+"""Numbers of any shape and precision; of controls float64 [N, len(Control)]."""
 
 
 class Control(IntEnum):

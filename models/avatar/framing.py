@@ -52,40 +52,29 @@ def make_plate(picture: Frame, points: Floats, width: int, height: int) -> Plate
     return Plate(_padded(picture, sharp, matrix, size), placed, margin)
 
 
-def _view(
-    photo: tuple[int, ...], points: Floats, size: tuple[int, int]
-) -> tuple[Floats, float]:
+def _view(photo: tuple[int, ...], points: Floats, size: tuple[int, int]) -> tuple[Floats, float]:
     """Top left corner of what is shown, in pixels of the photo, and the enlargement."""
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     face = high - low
-    needed = np.array([HEAD_WIDTH * face[0], (1 + HEAD_ABOVE + HEAD_BELOW) * face[1]])
-    shape = np.array(size, np.float64)
-    largest = shape * min(photo[0] / shape[0], photo[1] / shape[1])
-    closest = shape * (MAX_FRAME * face[1] / shape[1])
-    shown = min(largest, closest, key=lambda one: float(one[0]))
-    if (shown < np.minimum(needed, photo)).any():
-        shown = shape * float((np.minimum(needed, photo) / shape).max())
-        # Beside bars there is no reason to cut anything else off.
-        shown = np.maximum(shown, shape * min(closest[0], max(np.array(photo) / shape) * shape[0]) / shape[0])
+    ratio = size[0] / size[1]
+    head = np.minimum([HEAD_WIDTH * face[0], (1 + HEAD_ABOVE + HEAD_BELOW) * face[1]], photo)
+    needed, whole = (max(sides[1], sides[0] / ratio) for sides in (head, photo))
+    inside = min(photo[1], photo[0] / ratio)
+    closest = max(MAX_FRAME * face[1], needed)
+    height = min(closest, inside if needed <= inside else whole)
+    shown = np.array([height * ratio, height])
     middle = (low + high) / 2
     corner = middle - shown * [0.5, FACE_CENTRE]
     room = np.array(photo) - shown
     corner = np.where(room >= 0, np.clip(corner, 0, np.maximum(room, 0)), room / 2)
-    return corner, float(shape[0] / shown[0])
+    return corner, float(size[1] / height)
 
 
-def _resample(
-    picture: Frame, matrix: Floats, size: tuple[int, int], scale: float
-) -> Frame:
-    if scale < 1:
-        # Average before shrinking: sampling alone would alias.
-        soft = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale)
-    else:
-        soft = picture
+def _resample(picture: Frame, matrix: Floats, size: tuple[int, int], scale: float) -> Frame:
+    # Average before shrinking: sampling alone would alias.
+    soft = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale) if scale < 1 else picture
     kind = cv2.INTER_LANCZOS4 if scale > 1 else cv2.INTER_LINEAR
-    sharp = cv2.warpAffine(
-        soft, matrix, size, flags=kind, borderMode=cv2.BORDER_REFLECT_101
-    )
+    sharp = cv2.warpAffine(soft, matrix, size, flags=kind, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(sharp, np.uint8)
 
 
@@ -97,14 +86,14 @@ def _padded(picture: Frame, sharp: Frame, matrix: Floats, size: tuple[int, int])
         return sharp
     side = min(size)
     # A soft seam inside the photo; its outermost pixels are pulled in by the blur of the mask.
-    eroded = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=max(2, side // 40), borderValue=255)
+    eroded = cv2.erode(
+        inside, np.ones((3, 3), np.uint8), iterations=max(2, side // 40), borderValue=255
+    )
     cover = cv2.GaussianBlur(eroded, (0, 0), max(1.5, side / 90)).astype(np.float32) / 255
     cover[inside == 0] = 0
     cover_scale = max(size[0] / picture.shape[1], size[1] / picture.shape[0])
     filled = cv2.resize(picture, None, fx=cover_scale, fy=cover_scale, interpolation=cv2.INTER_AREA)
     top, left = (filled.shape[0] - size[1]) // 2, (filled.shape[1] - size[0]) // 2
-    filled = cv2.resize(
-        filled[max(top, 0) :, max(left, 0) :][: size[1], : size[0]], size
-    )
+    filled = cv2.resize(filled[max(top, 0) :, max(left, 0) :][: size[1], : size[0]], size)
     pad = 0.75 * cv2.GaussianBlur(filled, (0, 0), side / 18).astype(np.float32)
     return (pad + (sharp - pad) * cover[..., None]).astype(np.uint8)

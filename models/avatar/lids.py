@@ -49,7 +49,7 @@ def _paint_lid(
     frame: Frame, fold: Floats, lower: Floats, colour: Floats, *, cover: float, size: float
 ) -> None:
     # From the fold, which is plain skin, over the lashes that the warp has drawn down.
-    outline = np.concatenate([fold, (lower + [0, 0.02 * size])[::-1]])
+    outline = np.concatenate([fold, np.add(lower, [0, 0.02 * size])[::-1]])
     place = window(outline, frame.shape, margin=int(0.05 * size) + 3)
     if place is None:
         return
@@ -61,7 +61,7 @@ def _paint_lid(
     line = np.round((lower - corner) * 16).astype(np.int32)
     width = max(1, round(0.014 * size))
     cv2.polylines(lashes, [line], isClosed=False, color=255, thickness=width, lineType=16, shift=4)
-    soft = cv2.GaussianBlur(lashes, (0, 0), max(0.6, 0.008 * size)) / 255.0
+    soft = np.asarray(cv2.GaussianBlur(lashes, (0, 0), max(0.6, 0.008 * size)), np.float32) / 255
     part[:] = blend(painted, colour * LASH_SHADE, soft * cover * 0.85).astype(np.uint8)
 
 

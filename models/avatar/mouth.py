@@ -1,11 +1,11 @@
-"""What shows between open lips: a dark cavity, a tongue, the upper teeth. Painted, as no photo
-of one face holds it; coloured after the photo.
+"""What shows between open lips: a dark cavity, a tongue, the upper teeth.
+
+Painted, as the photo rarely holds it, and coloured after the photo.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from models.avatar.controls import Floats, smoothstep
 from models.avatar.painting import blend, mask, pixels_at, window
@@ -22,6 +22,7 @@ from models.pipeline import Frame
 SHOWS_TEETH = 0.1
 """Gap of the photographed lips, in widths of the mouth, above which the teeth are seen."""
 
+HALF = 0.5
 CAVITY_RGB = (70.0, 26.0, 28.0)
 TONGUE_RGB = (170.0, 84.0, 84.0)
 TEETH_RGB = (214.0, 201.0, 184.0)
@@ -48,7 +49,7 @@ def palette_of(picture: Frame, source: Floats, mouth_width: float) -> Palette:
     teeth = np.minimum(np.array(TEETH_RGB) * light, 245)
     if is_open:
         outline = np.concatenate([source[list(UPPER_INNER)], source[list(LOWER_INNER[::-1])][1:-1]])
-        between = mask(picture.shape[:2], outline, blur=0.5) > 0.5
+        between = mask(picture.shape[:2], outline, blur=0.5) > HALF
         if between.any():
             bright = np.percentile(picture[between].astype(np.float64), 85, axis=0)
             # Half way to grey: the pixels between the lips hold some of the lips' colour.
@@ -105,7 +106,7 @@ class _Inside:
         self._bared = float(np.clip((spread - 0.68) / 0.18, 0, 1))
         self._opened = float(np.clip(gap / (OPEN_GAPE * mouth_width), 0, 1))
 
-    def paint(self, palette: Palette) -> npt.NDArray[np.float32]:
+    def paint(self, palette: Palette) -> Floats:
         """The inside, float32 [h, w, 3]; where the lips all but touch it is their seam."""
         teeth = self._teeth(palette.teeth)
         inside = blend(self._cavity(palette.light), teeth, self._teeth_cover())

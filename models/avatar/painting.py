@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from models.avatar.controls import Floats
 from models.pipeline import Frame
@@ -19,7 +18,7 @@ def pixels_at(picture: Frame, points: Floats) -> Floats:
     """Colours at `points` [N, 2], float64 [N, 3]; the nearest inside where they lie outside."""
     height, width = picture.shape[:2]
     x, y = np.clip(np.round(points).astype(int), 0, [width - 1, height - 1]).T
-    return picture[y, x].astype(np.float64)
+    return np.asarray(picture[y, x], np.float64)
 
 
 def window(outline: Floats, shape: tuple[int, ...], margin: int) -> tuple[slice, slice] | None:
@@ -31,7 +30,7 @@ def window(outline: Floats, shape: tuple[int, ...], margin: int) -> tuple[slice,
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
-def mask(shape: tuple[int, ...], outline: Floats, blur: float) -> npt.NDArray[np.float32]:
+def mask(shape: tuple[int, ...], outline: Floats, blur: float) -> Floats:
     """Float32 `shape`, 1 inside `outline` [N, 2], its edge soft over `blur` pixels."""
     mask = np.zeros(shape, np.uint8)
     corners = np.round(outline * (1 << SUBPIXEL_BITS)).astype(np.int32)

@@ -12,8 +12,6 @@ PIVOT_DEPTH = 0.45
 """The head turns about the top of the neck, this far behind the temples."""
 
 
-
-
 class Puppet:
     """Poses one face.
 

@@ -17,6 +17,7 @@ from models.pipeline import Frame
 STRIDE_PX = 4
 ITERATIONS = 5
 BORDER_POINTS = 10
+_NO_SECOND_MAP = np.empty(0, np.float32)
 Grid = npt.NDArray[np.float32]
 """Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels."""
 
@@ -52,13 +53,11 @@ class Warp:
 
     def sources(self, displacement: Grid) -> Grid:
         """Where each node of the new picture comes from: m with m + displacement(m) = node."""
-        steps = displacement / np.float32(-STRIDE_PX)
+        steps: Floats = displacement / np.float32(-STRIDE_PX)
         back = steps
         for _ in range(ITERATIONS):
             at = self._cells + back
-            back = cv2.remap(
-                steps, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+            back = _sampled(steps, at)
         return np.asarray(self.nodes + STRIDE_PX * back, np.float32)
 
     def dense(self, sources: Grid, margin: int) -> Grid:
@@ -88,9 +87,16 @@ def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
 def pull(picture: Frame, sources: Grid) -> Frame:
     """The new picture, uint8 [H, W, 3], of the dense `sources`."""
     new = cv2.remap(
-        picture, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        picture, sources, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(new, np.uint8)
+
+
+def _sampled(steps: Floats, at: Floats) -> Floats:
+    rim = cv2.BORDER_REPLICATE
+    return np.asarray(
+        cv2.remap(steps, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=rim), np.float32
+    )
 
 
 def _rim(width: int, height: int) -> Floats:
