@@ -1,0 +1,1 @@
+"""Digital humans on a CPU: one portrait, moved by speech."""

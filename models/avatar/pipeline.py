@@ -1,0 +1,133 @@
+"""The digital human on a CPU: a portrait warped by speech. No diffusion model, and it says so.
+
+Speech is made in `generate`; a frame is drawn when it is read, or a few frames before.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from models.assets import AssetMissing, asset_path
+from models.avatar.acting import act
+from models.avatar.check import Limits, check_clip
+from models.avatar.drawing import Drawing
+from models.avatar.faces import Faces
+from models.avatar.lookahead import drawn_ahead
+from models.avatar.portrait import choose_face, read_picture
+from models.catalog import ModelCard, SpecError
+from models.pipeline import Clip, InputRefused, LoadFailed, StepCallback
+from models.refusal import Refusal
+from models.spec import Performance, Stage, VideoSpec
+from models.speech.track import Spoken
+
+ASSETS = ("face/detector-short.tflite", "face/detector-full.tflite", "face/mesh.tflite")
+
+Speak = Callable[[Performance, int, float], Spoken]
+"""Gives speech to a performance; after it a seed and the most seconds. Raises `InputRefused`."""
+
+
+class AvatarPipeline:
+    """A `VideoPipeline` for `Kind.DIGITAL_HUMAN`, on the CPU whatever the device.
+
+    Args:
+        speak: gives speech to a performance.
+    """
+
+    def __init__(self, speak: Speak) -> None:
+        self._speak = speak
+        self._faces: Faces | None = None
+        self._weights_bytes = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """The networks that find faces; 0 before `load`."""
+        return self._weights_bytes
+
+    def load(self, card: ModelCard, device: str) -> None:  # noqa: ARG002  # nothing is configured
+        """Read the networks that find faces.
+
+        Raises:
+            LoadFailed: they have not been fetched.
+        """
+        try:
+            short, full, mesh = (asset_path(name) for name in ASSETS)
+        except AssetMissing as error:
+            raise LoadFailed(str(error)) from error
+        self._faces = Faces(short=short, full=full, mesh=mesh)
+        self._weights_bytes = sum(path.stat().st_size for path in (short, full, mesh))
+
+    def generate(
+        self,
+        specs: Sequence[VideoSpec],
+        on_step: StepCallback,
+        *,
+        low_memory: bool = False,  # noqa: ARG002  # it needs little as it is
+    ) -> Sequence[Clip]:
+        """Speak `specs`; their frames are drawn while the clips are read. See `VideoPipeline`.
+
+        Raises:
+            InputRefused: a portrait or a speech cannot be used.
+        """
+        clips = []
+        for done, spec in enumerate(specs):
+            on_step(Stage.SPEAKING, done, len(specs))
+            clips.append(self._clip(spec))
+        on_step(Stage.SPEAKING, len(specs), len(specs))
+        return clips
+
+    def _clip(self, spec: VideoSpec) -> Clip:
+        if self._faces is None:
+            raise LoadFailed("generate was called before load")
+        performance, image = _parts(spec)
+        # The picture first: refusing it takes a moment, speaking takes seconds.
+        picture = read_picture(image)
+        mesh = choose_face(picture, self._faces, performance.face)
+        spoken = self._speak(performance, spec.seed, spec.num_frames / spec.fps)
+        num_frames = frames_of(spoken, spec)
+        rows = act(
+            spoken.mouth,
+            performance.emotion,
+            motion=performance.motion,
+            seed=spec.seed,
+            fps=spec.fps,
+            num_frames=num_frames,
+        )
+        drawing = Drawing(picture, mesh.points, spec.width, spec.height)
+        limits = Limits(num_frames, spec.fps, spoken.duration_s)
+        return Clip(
+            frames=drawn_ahead(drawing, rows),
+            fps=Fraction(spec.fps),
+            audio=spoken.audio,
+            num_frames=num_frames,
+            stage=Stage.RENDERING,
+            check=partial(_check, self._faces, limits),
+        )
+
+
+def frames_of(spoken: Spoken, spec: VideoSpec) -> int:
+    """Frames of the clip: as long as the speech, to the nearest frame.
+
+    Raises:
+        InputRefused: longer than the job may be.
+    """
+    num_frames = max(1, round(spoken.duration_s * spec.fps))
+    if num_frames > spec.num_frames:
+        raise InputRefused(
+            Refusal.AUDIO_TOO_LONG,
+            f"The speech takes {spoken.duration_s:.1f} s; "
+            f"at most {spec.num_frames / spec.fps:.1f} s are allowed.",
+        )
+    return num_frames
+
+
+def _parts(spec: VideoSpec) -> tuple[Performance, Path]:
+    if spec.performance is None:
+        raise SpecError("performance", "performance is missing", limit="required", value=None)
+    if spec.image is None:
+        raise SpecError("image", "image is missing", limit="required", value=None)
+    return spec.performance, spec.image
+
+
+def _check(faces: Faces, limits: Limits, path: Path) -> dict[str, float]:
+    return check_clip(path, faces, limits)

@@ -1,0 +1,105 @@
+"""From moved points to a moved picture: where does every pixel of the new picture come from?
+
+The displacement of the old picture is interpolated between its points on a coarse grid, by a
+sparse matrix of barycentric weights that is made once; then it is inverted by fixed-point
+iteration and enlarged. Triangulating anew for every frame costs ten times as much.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+from scipy.spatial import Delaunay
+
+from models.avatar.controls import Floats
+from models.pipeline import Frame
+
+STRIDE_PX = 4
+ITERATIONS = 5
+BORDER_POINTS = 10
+_NO_SECOND_MAP = np.empty(0, np.float32)
+Grid = npt.NDArray[np.float32]
+"""Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels."""
+
+
+class Warp:
+    """Warps pictures of one size whose points `source`, float [P, 2] in pixels, move.
+
+    The rim of the picture stays where it is.
+
+    Attributes:
+        nodes: where the grid's nodes lie.
+    """
+
+    def __init__(self, source: Floats, width: int, height: int) -> None:
+        self._size = (width, height)
+        low, high = np.zeros(2), np.array([width - 1, height - 1])
+        self._inside = ((source > low + 2) & (source < high - 2)).all(1)
+        self._anchors = np.concatenate([source[self._inside], _rim(width, height)])
+        # One more cell on every side: enlarging repeats the outermost half cell.
+        columns, rows = (-(-side // STRIDE_PX) + 2 for side in (width, height))
+        x, y = (STRIDE_PX * (np.arange(n) - 0.5) - 0.5 for n in (columns, rows))
+        self.nodes: Grid = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
+        self._weights = barycentric(self._anchors, np.clip(self.nodes, low, high).reshape(-1, 2))
+        cells = np.meshgrid(np.arange(columns), np.arange(rows))
+        self._cells: Grid = np.stack(cells, -1).astype(np.float32)
+
+    def displacement(self, target: Floats) -> Grid:
+        """How far the picture moves at every node where its points move to `target` [P, 2]."""
+        moved = np.zeros_like(self._anchors)
+        moved[: self._inside.sum()] = target[self._inside] - self._anchors[: self._inside.sum()]
+        flat = self._weights @ moved.astype(np.float32)
+        return np.asarray(flat.reshape(self.nodes.shape), np.float32)
+
+    def sources(self, displacement: Grid) -> Grid:
+        """Where each node of the new picture comes from: m with m + displacement(m) = node."""
+        steps: Floats = displacement / np.float32(-STRIDE_PX)
+        back = steps
+        for _ in range(ITERATIONS):
+            at = self._cells + back
+            back = _sampled(steps, at)
+        return np.asarray(self.nodes + STRIDE_PX * back, np.float32)
+
+    def dense(self, sources: Grid, margin: int) -> Grid:
+        """`sources` for every pixel but those within `margin` of the rim, float32 [H, W, 2]."""
+        rows, columns = sources.shape[:2]
+        size = (columns * STRIDE_PX, rows * STRIDE_PX)
+        full = cv2.resize(sources, size, interpolation=cv2.INTER_LINEAR)
+        start = STRIDE_PX + margin
+        width, height = (side - 2 * margin for side in self._size)
+        return np.asarray(full[start : start + height, start : start + width], np.float32)
+
+
+def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
+    """Float32 [N, A]: weights of the `anchors` [A, 2] at `positions` [N, 2], all inside them."""
+    mesh = Delaunay(anchors)
+    simplices = mesh.find_simplex(positions, tol=1e-9)
+    transform = mesh.transform[simplices]
+    offset = positions - transform[:, 2]
+    two = np.einsum("nij,nj->ni", transform[:, :2], offset)
+    weights = np.nan_to_num(np.c_[two, 1 - two.sum(1)])
+    rows = np.repeat(np.arange(len(positions)), 3)
+    columns = mesh.simplices[simplices].ravel()
+    shape = (len(positions), len(anchors))
+    return csr_matrix((weights.ravel().astype(np.float32), (rows, columns)), shape=shape)
+
+
+def pull(picture: Frame, sources: Grid) -> Frame:
+    """The new picture, uint8 [H, W, 3], of the dense `sources`."""
+    new = cv2.remap(
+        picture, sources, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return np.asarray(new, np.uint8)
+
+
+def _sampled(steps: Floats, at: Floats) -> Floats:
+    rim = cv2.BORDER_REPLICATE
+    return np.asarray(
+        cv2.remap(steps, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=rim), np.float32
+    )
+
+
+def _rim(width: int, height: int) -> Floats:
+    x, y = np.linspace(0, width - 1, BORDER_POINTS), np.linspace(0, height - 1, BORDER_POINTS)
+    sides = [[(a, 0), (a, height - 1)] for a in x] + [[(0, b), (width - 1, b)] for b in y[1:-1]]
+    return np.array([point for pair in sides for point in pair], np.float64)
