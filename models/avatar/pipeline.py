@@ -19,7 +19,9 @@ from models.catalog import ModelCard, SpecError
 from models.pipeline import Clip, InputRefused, LoadFailed, StepCallback
 from models.refusal import Refusal
 from models.spec import Performance, Stage, VideoSpec
+from models.speech.speak import perform
 from models.speech.track import Spoken
+from models.speech.voices import Voices, load_voices
 
 ASSETS = ("face/detector-short.tflite", "face/detector-full.tflite", "face/mesh.tflite")
 
@@ -31,10 +33,10 @@ class AvatarPipeline:
     """A `VideoPipeline` for `Kind.DIGITAL_HUMAN`, on the CPU whatever the device.
 
     Args:
-        speak: gives speech to a performance.
+        speak: gives speech to a performance; without it the voices of the card do.
     """
 
-    def __init__(self, speak: Speak) -> None:
+    def __init__(self, speak: Speak | None = None) -> None:
         self._speak = speak
         self._faces: Faces | None = None
         self._weights_bytes = 0
@@ -44,7 +46,7 @@ class AvatarPipeline:
         """The networks that find faces; 0 before `load`."""
         return self._weights_bytes
 
-    def load(self, card: ModelCard, device: str) -> None:  # noqa: ARG002  # nothing is configured
+    def load(self, card: ModelCard, device: str) -> None:  # noqa: ARG002  # always on the CPU
         """Read the networks that find faces.
 
         Raises:
@@ -54,6 +56,9 @@ class AvatarPipeline:
             short, full, mesh = (asset_path(name) for name in ASSETS)
         except AssetMissing as error:
             raise LoadFailed(str(error)) from error
+        if self._speak is None:
+            file = card.options.get("voices_file")
+            self._speak = with_voices(load_voices(Path(str(file)) if file else None))
         self._faces = Faces(short=short, full=full, mesh=mesh)
         self._weights_bytes = sum(path.stat().st_size for path in (short, full, mesh))
 
@@ -77,7 +82,7 @@ class AvatarPipeline:
         return clips
 
     def _clip(self, spec: VideoSpec) -> Clip:
-        if self._faces is None:
+        if self._faces is None or self._speak is None:
             raise LoadFailed("generate was called before load")
         performance, image = _parts(spec)
         # The picture first: refusing it takes a moment, speaking takes seconds.
@@ -103,6 +108,17 @@ class AvatarPipeline:
             stage=Stage.RENDERING,
             check=partial(_check, self._faces, limits),
         )
+
+
+def with_voices(voices: Voices) -> Speak:
+    """Speech by these voices, or by a recording."""
+
+    def speak(performance: Performance, seed: int, max_s: float) -> Spoken:
+        return perform(
+            performance.speech, performance.emotion, voices=voices, seed=seed, max_s=max_s
+        )
+
+    return speak
 
 
 def frames_of(spoken: Spoken, spec: VideoSpec) -> int:

@@ -86,9 +86,7 @@ class EnglishVoice:
         options.intra_op_num_threads = 2
         options.log_severity_level = 3
         weights = with_output(asset_path("speech/en/voice.onnx").read_bytes(), _DURATIONS)
-        return onnxruntime.InferenceSession(
-            weights, options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
 
 def sentences(text: str) -> list[str]:

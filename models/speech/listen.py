@@ -77,7 +77,9 @@ def features(samples: Samples, num_rows: int) -> Samples:
 @lru_cache(maxsize=1)
 def _mel_filters() -> npt.NDArray[np.float64]:
     """Triangles [40, 257] on the mel scale of O'Shaughnessy (1987), 0 to 8 kHz."""
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + HEARD_HZ / 1400), _MELS + 2) / 2595) - 1)
+    edges = 700 * (
+        10 ** (np.linspace(0, 2595 * np.log10(1 + HEARD_HZ / 1400), _MELS + 2) / 2595) - 1
+    )
     bins = np.fft.rfftfreq(_FFT, 1 / HEARD_HZ)
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]

@@ -31,7 +31,14 @@ _CURRENCIES = {
     "¥": ("yuan", "fen"),
     "￥": ("yuan", "fen"),
 }
-_SIGNS = {"&": " and ", "+": " plus ", "=": " equals ", "@": " at ", "#": " number ", "%": " percent"}
+_SIGNS = {
+    "&": " and ",
+    "+": " plus ",
+    "=": " equals ",
+    "@": " at ",
+    "#": " number ",
+    "%": " percent",
+}
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _MAX_COUNTED_DIGITS = 9
@@ -140,7 +147,10 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(rf"([$£€¥￥])\s*({_NUMBER})"), _money),
     (re.compile(rf"(?<![\w.])[-−](?=(?:{_NUMBER}))"), lambda _m: "minus "),
     (re.compile(rf"({_NUMBER})\s*[%％]"), lambda m: f"{_number(m[1])} percent"),
-    (re.compile(rf"({_NUMBER})\s*({_UNIT})(?![A-Za-z])"), lambda m: f"{_number(m[1])} {_UNITS[m[2]]}"),
+    (
+        re.compile(rf"({_NUMBER})\s*({_UNIT})(?![A-Za-z])"),
+        lambda m: f"{_number(m[1])} {_UNITS[m[2]]}",
+    ),
     (re.compile(r"(?<!\d)(\d{1,9})(?:st|nd|rd|th)\b"), lambda m: ordinal(int(m[1]))),
     (re.compile(rf"({_NUMBER})\s*[-~–]\s*(?=\d)"), lambda m: f"{_plain_or(m[1])} to "),
     (re.compile(_NUMBER), _plain),

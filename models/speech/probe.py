@@ -61,7 +61,9 @@ def _tagged_seconds(data: bytes, kind: str) -> float:
         tag = TinyTag.get(filename=f"it.{kind}", file_obj=io.BytesIO(data), tags=False)
     except (TinyTagException, ValueError, OSError, LookupError, ArithmeticError) as error:
         raise _broken() from error
-    except Exception as error:  # headers are the client's: whatever a parser stumbles over is theirs
+    except (
+        Exception
+    ) as error:  # headers are the client's: whatever a parser stumbles over is theirs
         raise _broken() from error
     if tag.duration is None:
         raise _broken()
@@ -70,9 +72,11 @@ def _tagged_seconds(data: bytes, kind: str) -> float:
 
 def _is_adts(data: bytes, kind: str) -> bool:
     start = _behind_id3(data)
-    return kind == "aac" or (start > 0 and data[start : start + 1] == b"\xff" and (
-        data[start + 1 : start + 2] != b"" and data[start + 1] & 0xF6 == 0xF0
-    ))
+    return kind == "aac" or (
+        start > 0
+        and data[start : start + 1] == b"\xff"
+        and (data[start + 1 : start + 2] != b"" and data[start + 1] & 0xF6 == 0xF0)
+    )
 
 
 def _adts_seconds(data: bytes) -> float:

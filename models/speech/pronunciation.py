@@ -139,7 +139,9 @@ def load_speller() -> Spell:
         if not ids:
             return ""
         answer = model.run(None, {"chars": np.array([ids], np.int64)})[0][0].tolist()
-        kept = [now for before, now in zip([0, *answer], answer, strict=False) if now not in (0, before)]
+        kept = [
+            now for before, now in zip([0, *answer], answer, strict=False) if now not in (0, before)
+        ]
         return "".join(phones[each] for each in kept)
 
     return spell
