@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.local.demo import MODEL, SECONDS, SIZE, TEXT_PROMPT
+from gateway.local.demo import AVATAR_SIZE, MODEL, SECONDS, SIZE, SPOKEN_TEXT, TEXT_PROMPT
+from gateway.local.portrait import draw_portrait
 from gateway.local.probe import LOOPBACK, is_free
 from gateway.local.processes import LocalError, Restarter
 from gateway.local.stack import LocalStack
@@ -31,21 +32,33 @@ def run_up(
     if not is_free(port):
         raise LocalError(f"port {port} on {LOOPBACK} is taken; choose another one with --port")
     with LocalStack(data_dir, port=port, say=say) as stack:
-        show(_welcome(stack))
+        show(_welcome(stack, data_dir))
         restarter = Restarter(stack.children, say)
         while True:
             restarter.step(time.monotonic())
             time.sleep(LOOK_EVERY_S)
 
 
-def _welcome(stack: LocalStack) -> str:
-    form = {"model": MODEL, "prompt": TEXT_PROMPT, "seconds": SECONDS, "size": SIZE}
-    fields = " ".join(f"-F {shlex.quote(f'{name}={value}')}" for name, value in form.items())
+def _welcome(stack: LocalStack, data_dir: Path) -> str:
+    portrait = data_dir.absolute() / "portrait.png"
+    portrait.write_bytes(draw_portrait())
+    plain = {"model": MODEL, "prompt": TEXT_PROMPT, "seconds": SECONDS, "size": SIZE}
+    talking = {
+        "input_reference": f"@{portrait}",
+        "speech[type]": "text",
+        "speech[text]": SPOKEN_TEXT,
+        "size": AVATAR_SIZE,
+    }
     return (
         f"\nReelgate is ready at {stack.base_url}\n"
         f"demo key: {stack.api_key}\n"
         f"logs:     {stack.logs_dir}\n\n"
-        f"Post a job:\n"
-        f"curl {stack.base_url}/v1/videos -H 'Authorization: Bearer {stack.api_key}' {fields}\n\n"
+        f"Post a job:\n{_curl(stack, plain)}\n\n"
+        f"Have a portrait speak:\n{_curl(stack, talking)}\n\n"
         "Ctrl-C stops everything.\n"
     )
+
+
+def _curl(stack: LocalStack, form: dict[str, str]) -> str:
+    fields = " ".join(f"-F {shlex.quote(f'{name}={value}')}" for name, value in form.items())
+    return f"curl {stack.base_url}/v1/videos -H 'Authorization: Bearer {stack.api_key}' {fields}"

@@ -11,10 +11,13 @@ import openai
 import pytest
 from openai import OpenAI
 
+from gateway.protocol import InputRole
 from gateway.services import Services
+from models.spec import Emotion, EmotionName, Performance, SpokenText
 from tests.conftest import WORKER_TOKEN
 from tests.contract.conftest import Server
 from tests.support.api import PROMPT, VIDEO_BYTES, PaperWorker, png_bytes
+from tests.support.talking import data_url, recorded
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -69,6 +72,38 @@ def test_a_data_url_in_extra_body_is_a_picture(sdk: OpenAI) -> None:
     url = "data:image/png;base64," + base64.b64encode(png_bytes()).decode()
     video = sdk.videos.create(prompt=PROMPT, extra_body={"input_reference": {"image_url": url}})
     assert (video.model_extra or {})["kind"] == "image_to_video"
+
+
+@pytest.mark.parametrize("way", ["file", "data_url"])
+def test_a_digital_human_speaks_a_text(sdk: OpenAI, worker: PaperWorker, way: str) -> None:
+    speech = {"type": "text", "text": "Hello there.", "language": "en", "speed": 1.25}
+    extra = {"speech": speech, "emotion": {"name": "happy", "intensity": 4}, "motion": 0.5}
+    picture = png_bytes(256, 256)
+    if way == "file":
+        video = sdk.videos.create(
+            prompt="", input_reference=("me.png", picture, "image/png"), extra_body=extra
+        )
+    else:
+        reference = {"image_url": data_url(picture, "image/png")}
+        video = sdk.videos.create(prompt="", extra_body={**extra, "input_reference": reference})
+    assert (video.model_extra or {})["kind"] == "digital_human"
+    [job] = worker.claim()
+    assert job.spec.performance == Performance(
+        speech=SpokenText(text="Hello there.", language="en", speed=1.25),
+        emotion=Emotion(name=EmotionName.HAPPY, intensity=4),
+    )
+
+
+def test_a_recording_goes_along_as_a_data_url(sdk: OpenAI, worker: PaperWorker) -> None:
+    video = sdk.videos.create(
+        prompt="",
+        size="720x1280",
+        input_reference=("me.png", png_bytes(256, 256), "image/png"),
+        extra_body={"speech": recorded(1.5), "emotion": "sad"},
+    )
+    assert (video.seconds, video.size) == ("1.5", "720x1280")
+    [job] = worker.claim()
+    assert {file.role for file in job.inputs} == {InputRole.IMAGE, InputRole.AUDIO}
 
 
 def test_pages_run_through_to_the_end(sdk: OpenAI) -> None:

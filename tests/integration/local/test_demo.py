@@ -11,9 +11,12 @@ from pathlib import Path
 import av
 import pytest
 
+from gateway.local.demo import missing_asset
+
 Eventually = Callable[[Callable[[], bool]], None]
 
 DEMO = [sys.executable, "-m", "gateway", "demo"]
+KINDS = ["text_to_video", "image_to_video", "digital_human"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +30,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_the_demo_renders_two_videos_and_leaves_nothing_else(
+@pytest.mark.skipif(missing_asset() is not None, reason="reelgate assets fetch was not run")
+def test_the_demo_renders_a_video_of_every_kind_and_leaves_nothing_else(
     tmp_path: Path, temporary: Path
 ) -> None:
     out = tmp_path / "out"
@@ -36,7 +40,7 @@ def test_the_demo_renders_two_videos_and_leaves_nothing_else(
     )
     assert done.returncode == 0, done.stderr
     videos = json.loads(done.stdout)["videos"]
-    assert [video["kind"] for video in videos] == ["text_to_video", "image_to_video"]
+    assert [video["kind"] for video in videos] == KINDS
     for video in videos:
         with av.open(video["path"]) as file:
             stream = file.streams.video[0]
@@ -46,10 +50,10 @@ def test_the_demo_renders_two_videos_and_leaves_nothing_else(
         assert frames == video["frames"]
         assert video["seconds"] == pytest.approx(frames / video["fps"])
         assert video["points"] > 0
-    assert {path.name for path in out.iterdir()} == {
-        "text_to_video.mp4",
-        "image_to_video.mp4",
-    }
+    assert {path.name for path in out.iterdir()} == {f"{kind}.mp4" for kind in KINDS}
+    with av.open(videos[2]["path"]) as file:
+        sound_s = sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
+    assert sound_s == pytest.approx(videos[2]["seconds"], abs=0.1)
     assert not list(temporary.glob("reelgate-demo-*"))
 
 

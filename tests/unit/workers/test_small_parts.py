@@ -12,9 +12,10 @@ import pytest
 from rq.exceptions import StopRequested
 from typer.testing import CliRunner
 
-from gateway.protocol import FailureCode, LabelFields
+from gateway.protocol import MAX_MESSAGE_CHARS, FailCode, FailureCode, LabelFields
 from models.catalog import SpecError
-from models.pipeline import Canceled, OutOfMemory
+from models.pipeline import Canceled, CheckFailed, InputRefused, OutOfMemory
+from models.refusal import Refusal
 from models.spec import Kind, Stage, VideoSpec
 from workers.cli import worker
 from workers.failures import describe_failure
@@ -57,16 +58,25 @@ ORDER = RenderOrder(
         (MemoryError(), FailureCode.OUT_OF_MEMORY, False),
         (SpecError("fps", "/secret/place", limit=1, value=2), FailureCode.MODEL_ERROR, False),
         (LabelMissing("/secret/place"), FailureCode.LABEL_MISSING, False),
+        (CheckFailed("/secret/place"), FailureCode.CHECK_FAILED, False),
+        (InputRefused(Refusal.NO_FACE, "No face."), Refusal.NO_FACE, False),
         (OSError(errno.ENOSPC, "/secret/place"), FailureCode.WORKER_LOST, True),
         (RuntimeError("/secret/place"), FailureCode.MODEL_ERROR, True),
     ],
 )
 def test_an_exception_becomes_a_safe_failure(
-    error: Exception, code: FailureCode, *, retryable: bool
+    error: Exception, code: FailCode, *, retryable: bool
 ) -> None:
     failed = describe_failure(ORDER, error)
     assert (failed.code, failed.retryable) == (code, retryable)
     assert "secret" not in failed.message
+
+
+def test_what_is_wrong_with_an_input_is_told_in_its_own_words() -> None:
+    refused = InputRefused(Refusal.FACE_TOO_SMALL, "The eyes are 12 pixels apart. " * 40)
+    failed = describe_failure(ORDER, refused)
+    assert failed.message.startswith("The eyes are 12 pixels apart.")
+    assert len(failed.message) == MAX_MESSAGE_CHARS
 
 
 def test_progress_is_thinned_out_but_never_a_new_stage(monkeypatch: pytest.MonkeyPatch) -> None:
