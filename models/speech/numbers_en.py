@@ -3,15 +3,19 @@
 import re
 from collections.abc import Callable
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen",
+]  # fmt: skip
+_TENS = [
+    "zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+]  # fmt: skip
 _THOUSANDS = ("", " thousand", " million", " billion", " trillion")
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+_MONTHS = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+]  # fmt: skip
 _ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
     "nine": "ninth", "twelve": "twelfth",
@@ -31,7 +35,14 @@ _CURRENCIES = {
     "¥": ("yuan", "fen"),
     "￥": ("yuan", "fen"),
 }
-_SIGNS = {"&": " and ", "+": " plus ", "=": " equals ", "@": " at ", "#": " number ", "%": " percent"}
+_SIGNS = {
+    "&": " and ",
+    "+": " plus ",
+    "=": " equals ",
+    "@": " at ",
+    "#": " number ",
+    "%": " percent",
+}
 _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 _MAX_COUNTED_DIGITS = 9
@@ -64,12 +75,14 @@ def cardinal(value: int) -> str:
 
 def ordinal(value: int) -> str:
     """`21` is twenty-first."""
-    head, dash, last = re.fullmatch(r"(.*?)([- ]?)([a-z]+)", cardinal(value)).groups()  # type: ignore[union-attr] -- words always match
+    said = cardinal(value)
+    cut = max(said.rfind(" "), said.rfind("-")) + 1
+    head, last = said[:cut], said[cut:]
     if last in _ORDINALS:
         last = _ORDINALS[last]
     else:
         last = last[:-1] + "ieth" if last.endswith("y") else last + "th"
-    return head + dash + last
+    return head + last
 
 
 def year(value: int) -> str:
@@ -140,7 +153,10 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(rf"([$£€¥￥])\s*({_NUMBER})"), _money),
     (re.compile(rf"(?<![\w.])[-−](?=(?:{_NUMBER}))"), lambda _m: "minus "),
     (re.compile(rf"({_NUMBER})\s*[%％]"), lambda m: f"{_number(m[1])} percent"),
-    (re.compile(rf"({_NUMBER})\s*({_UNIT})(?![A-Za-z])"), lambda m: f"{_number(m[1])} {_UNITS[m[2]]}"),
+    (
+        re.compile(rf"({_NUMBER})\s*({_UNIT})(?![A-Za-z])"),
+        lambda m: f"{_number(m[1])} {_UNITS[m[2]]}",
+    ),
     (re.compile(r"(?<!\d)(\d{1,9})(?:st|nd|rd|th)\b"), lambda m: ordinal(int(m[1]))),
     (re.compile(rf"({_NUMBER})\s*[-~–]\s*(?=\d)"), lambda m: f"{_plain_or(m[1])} to "),
     (re.compile(_NUMBER), _plain),

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.refusal import InputUnusable, Refusal
+from models.spec import Emotion
 from models.speech import numbers_en, numbers_zh
 from models.speech.prosody import prosody_of
-from models.spec import Emotion
 
 MAX_SPEECH_S = 60.0
 """What a digital human may say at a stretch."""
@@ -55,7 +55,9 @@ def check_text(text: str, language: str) -> None:
     """
     markup = _MARKUP.search(text)
     if markup:
-        raise _unspeakable(f"the text is plain text; markup such as {markup[0][:40]!r} is not spoken")
+        raise _unspeakable(
+            f"the text is plain text; markup such as {markup[0][:40]!r} is not spoken"
+        )
     for char in unicodedata.normalize("NFKC", text):
         why = _why_unspeakable(char, language)
         if why:
@@ -159,7 +161,7 @@ def _tongue(char: str) -> Language | None:
 
 
 def _is_han(char: str) -> bool:
-    return unicodedata.name(char, "").startswith("CJK ")and unicodedata.category(char) == "Lo"
+    return unicodedata.name(char, "").startswith("CJK ") and unicodedata.category(char) == "Lo"
 
 
 def _is_unit(text: str, at: int, current: Language) -> bool:
