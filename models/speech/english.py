@@ -1,8 +1,6 @@
-"""The English voice: a network that predicts spectra, and the sound made of them.
+"""The English voice: words to phones, phones to spectra, spectra to sound.
 
 The .onnx weights are of a published package (`models.assets`, `speech/en`), run by ONNX Runtime.
-Every 12.5 ms the network gives magnitude and phase for a train of pulses at the pitch, a level of
-noise, and a part of free phase; their sum is one inverse short-time Fourier transform.
 """
 
 import json
@@ -12,13 +10,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-import torch
 
 from models.assets import asset_path
 from models.speech.articulation import Sound, of_ipa, spread_over
 from models.speech.numbers_en import speak_numbers
 from models.speech.pronunciation import Pronunciation, load_pronunciation
-from models.speech.voice import SAMPLE_RATE, Samples, Utterance, join, shifted
+from models.speech.vocoder import Spectra, vocode
+from models.speech.voice import SAMPLE_RATE, Utterance, join
 
 _SENTENCE = re.compile(r"[^.!?\n…]+[.!?\n…]*[\"”’)]*\s*")
 _ABBREVIATION = re.compile(r"\b(Dr|Mr|Mrs|Ms|Prof|St|vs|etc|No)\.(?=\s)")
@@ -28,9 +26,6 @@ _WHOLE = {
 }  # fmt: skip
 _PAUSE_S = 0.2
 _MAX_PHONES = 380
-_FFT, _HOP = 1200, 300
-_VOICED_HZ, _TOP_HZ = 40.0, 11_000.0
-_MAX_LOG = 7.0
 _EARLY_S = 0.06
 """The network's durations run behind its sound by so much; measured against the energy."""
 
@@ -65,7 +60,7 @@ class EnglishVoice:
         ids = [0, *(self._vocabulary[phone] for phone in known), 0]
         given = {"ids": np.array([ids], np.int64), "speed": np.array([pace], np.float32)}
         *spectra, durations = self._model.run(None, given)
-        samples = vocode(*(spectrum[0] for spectrum in spectra), random)
+        samples = vocode(Spectra(*(spectrum[0] for spectrum in spectra)), random)
         frames = durations.reshape(-1)
         ends = np.cumsum(frames) * (len(samples) / SAMPLE_RATE / frames.sum())
         return Utterance(samples, tuple(_sounds(known, ends - _EARLY_S)))
@@ -103,63 +98,6 @@ def with_output(model: bytes, name: bytes) -> bytes:
     return model + _field(7, _field(12, _field(1, name) + tensor_type))
 
 
-def vocode(
-    harmonic: Samples,
-    phase: Samples,
-    noise: Samples,
-    free: Samples,
-    free_phase: Samples,
-    pitch_hz: Samples,
-    random: np.random.Generator,
-) -> Samples:
-    """Samples [T * 300] of what the network says.
-
-    Args:
-        harmonic: log magnitude of the voiced part, as `noise` and `free`, float32 [601, T].
-        phase: of the voiced part, in units that `tanh` brings to half turns.
-        free_phase: radians.
-        pitch_hz: float32 [T]; below 40 there is none.
-        random: draws the noise.
-    """
-    window = torch.hann_window(_FFT)
-    source = torch.from_numpy(_pulses(pitch_hz))
-    voiced = torch.stft(source, _FFT, _HOP, window=window, return_complex=True)
-    voiced = voiced[:, : harmonic.shape[1]].numpy() / (_FFT / 4)
-    drawn = random.standard_normal((*noise.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    spectrum = (
-        voiced * _level(harmonic) * np.exp(1j * np.pi * np.tanh(phase))
-        + drawn * _level(noise)
-        + _level(free) * np.exp(1j * free_phase)
-    )
-    sound = torch.istft(
-        torch.from_numpy(spectrum.astype(np.complex64)),
-        _FFT,
-        _HOP,
-        window=window,
-        length=harmonic.shape[1] * _HOP,
-    )
-    return np.asarray(sound.numpy(), np.float32)
-
-
-def _pulses(pitch_hz: Samples) -> Samples:
-    """All harmonics below 11 kHz at unit amplitude, as one sum (Dirichlet's kernel) [T * 300]."""
-    frames = np.arange(len(pitch_hz)) + 0.5
-    times = (np.arange(len(pitch_hz) * _HOP) + 0.5) / _HOP
-    pitch = np.interp(times, frames, pitch_hz)
-    is_voiced = pitch > _VOICED_HZ
-    pitch = np.maximum(pitch, _VOICED_HZ)
-    angle = 2 * np.pi * np.mod(np.cumsum(pitch) / SAMPLE_RATE, 1.0)
-    order = np.floor(_TOP_HZ / pitch) + 0.5
-    below = 2 * np.sin(angle / 2)
-    is_peak = np.abs(below) <= 2e-3  # noqa: PLR2004 -- where the quotient tends to `order`
-    kernel = np.where(is_peak, order, np.sin(order * angle) / np.where(is_peak, 1, below))
-    return np.where(is_voiced, kernel - 0.5, 0).astype(np.float32)
-
-
-def _level(log: Samples) -> Samples:
-    return np.exp(np.minimum(log, _MAX_LOG), dtype=np.float32)
-
-
 def _sounds(phones: list[str], ends_s: npt.NDArray[np.float64]) -> list[Sound]:
     """Mouth shapes; a stress mark's time goes to the phone behind it, a length mark's before it.
 
@@ -173,7 +111,7 @@ def _sounds(phones: list[str], ends_s: npt.NDArray[np.float64]) -> list[Sound]:
             sounds += spread_over(shapes, max(0.0, start), max(0.0, float(end)))
         if shapes or phone not in "ˈˌ":
             start = float(end)
-    return shifted(sounds, 0.0)
+    return sounds
 
 
 def _pieces(phones: str) -> list[str]:

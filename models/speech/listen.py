@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
+from typing_extensions import override
 
 from models.speech.loudness import envelope, resampled
 from models.speech.track import MOUTH_RATE_HZ, OPEN, MouthTrack
@@ -46,6 +47,7 @@ class Listener(nn.Module):
             ]
         self.layers = nn.Sequential(*layers, nn.Conv1d(_CHANNELS, _CONTROLS, 1))
 
+    @override
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """See the class; rows outside the ranges are possible and cut off later."""
         heard: torch.Tensor = self.layers(features)
@@ -65,7 +67,7 @@ def listen(mono: Samples) -> MouthTrack:
 
 
 def features(samples: Samples, num_rows: int) -> Samples:
-    """Log mel energies [num_rows, 40] of `samples` at `HEARD_HZ`, their mean over time taken off."""
+    """Log mel energies [num_rows, 40] of `samples` at `HEARD_HZ`, less their mean over time."""
     padded = np.pad(samples, ((_WINDOW - _HOP) // 2, _WINDOW + _HOP))
     padded = np.pad(padded, (0, max(0, num_rows * _HOP + _WINDOW - len(padded))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP][:num_rows]
@@ -77,9 +79,8 @@ def features(samples: Samples, num_rows: int) -> Samples:
 @lru_cache(maxsize=1)
 def _mel_filters() -> npt.NDArray[np.float64]:
     """Triangles [40, 257] on the mel scale of O'Shaughnessy (1987), 0 to 8 kHz."""
-    edges = 700 * (
-        10 ** (np.linspace(0, 2595 * np.log10(1 + HEARD_HZ / 1400), _MELS + 2) / 2595) - 1
-    )
+    top = 2595 * np.log10(1 + HEARD_HZ / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, _MELS + 2) / 2595) - 1)
     bins = np.fft.rfftfreq(_FFT, 1 / HEARD_HZ)
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]

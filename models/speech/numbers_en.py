@@ -3,15 +3,19 @@
 import re
 from collections.abc import Callable
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen",
+]  # fmt: skip
+_TENS = [
+    "zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+]  # fmt: skip
 _THOUSANDS = ("", " thousand", " million", " billion", " trillion")
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+_MONTHS = [
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+]  # fmt: skip
 _ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
     "nine": "ninth", "twelve": "twelfth",
@@ -71,12 +75,14 @@ def cardinal(value: int) -> str:
 
 def ordinal(value: int) -> str:
     """`21` is twenty-first."""
-    head, dash, last = re.fullmatch(r"(.*?)([- ]?)([a-z]+)", cardinal(value)).groups()  # type: ignore[union-attr] -- words always match
+    said = cardinal(value)
+    cut = max(said.rfind(" "), said.rfind("-")) + 1
+    head, last = said[:cut], said[cut:]
     if last in _ORDINALS:
         last = _ORDINALS[last]
     else:
         last = last[:-1] + "ieth" if last.endswith("y") else last + "th"
-    return head + dash + last
+    return head + last
 
 
 def year(value: int) -> str:

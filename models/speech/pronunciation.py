@@ -127,7 +127,7 @@ def load_speller() -> Spell:
     """A network that reads any word; its answer may repeat phones and has blanks (CTC)."""
     alphabet = json.loads(asset_path("speech/en/spelling.json").read_text(encoding="utf-8"))
     numbers = {char: index for index, char in enumerate(alphabet["in"], 1)}
-    phones = {index: char for index, char in enumerate(alphabet["out"], 1)}
+    phones = dict(enumerate(alphabet["out"], 1))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

@@ -3,6 +3,7 @@
 It tells no phones, so the mouth is made from its sound.
 """
 
+import io
 import os
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import av
 import httpx2
 import numpy as np
 
-from models.speech.voice import SAMPLE_RATE, Utterance, VoiceFailed
+from models.speech.voice import SAMPLE_RATE, Samples, Utterance, VoiceFailed
 
 _MAX_BYTES = 32 << 20
 _MIN_SPEED, _MAX_SPEED = 0.25, 4.0
@@ -85,14 +86,12 @@ class OpenAISpeechVoice:
         return {"Authorization": f"Bearer {key}"}
 
 
-def _decode(sound: bytes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _decode(sound: bytes) -> Samples:
     """Mono samples at `SAMPLE_RATE` of a file in memory."""
-    import io
-
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    chunks: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
+    chunks: list[Samples] = []
     try:
-        with av.open(io.BytesIO(sound), format="wav") as container:
+        with av.open(io.BytesIO(sound), mode="r", format="wav") as container:
             for frame in container.decode(audio=0):
                 chunks += [part.to_ndarray()[0] for part in resampler.resample(frame)]
             chunks += [part.to_ndarray()[0] for part in resampler.resample(None)]

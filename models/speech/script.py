@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.refusal import InputUnusable, Refusal
+from models.spec import Emotion
 from models.speech import numbers_en, numbers_zh
 from models.speech.prosody import prosody_of
-from models.spec import Emotion
 
 MAX_SPEECH_S = 60.0
 """What a digital human may say at a stretch."""

@@ -7,21 +7,25 @@ import numpy as np
 from models.assets import AssetMissing, AssetSwitchedOff
 from models.pipeline import Audio, InputRefused, LoadFailed
 from models.refusal import InputUnusable, Refusal
-from models.speech.articulation import Sound, articulate
+from models.spec import Emotion, SpokenAudio, SpokenText
+from models.speech.articulation import articulate
 from models.speech.listen import listen
 from models.speech.loudness import TARGET_LUFS, envelope, limited, normalized
 from models.speech.prosody import Prosody, prosody_of
 from models.speech.recording import read_recording
-from models.speech.script import MAX_SPEECH_S, Run, check_text, spoken_words, split_runs
+from models.speech.reshape import paused, pitched
+from models.speech.script import MAX_SPEECH_S, Run, check_text, split_runs, spoken_words
 from models.speech.track import MOUTH_RATE_HZ, MouthTrack, Spoken
-from models.speech.voice import SAMPLE_RATE, Samples, Utterance, Voice, join, shifted
+from models.speech.voice import SAMPLE_RATE, Utterance, Voice, join
 from models.speech.voices import Voices
-from models.spec import Emotion, SpokenAudio, SpokenText
 
 _RIM_S = 0.12
 _RUN_PAUSE_S = 0.08
 _HASTE = 1.15
 """Over its limit, a text is spoken faster by so much at most, before it is refused."""
+
+_MARGIN = 1.02
+_LANGUAGES = {"zh": "Chinese", "en": "English"}
 
 
 def perform(
@@ -51,7 +55,7 @@ def perform(
     prosody = replace(prosody, pace=prosody.pace * speech.speed)
     said = _say(speech, prosody, voices, seed)
     if max_s < said.duration_s <= max_s * _HASTE:
-        hurried = replace(prosody, pace=prosody.pace * said.duration_s / max_s * 1.02)
+        hurried = replace(prosody, pace=prosody.pace * said.duration_s / max_s * _MARGIN)
         said = _say(speech, hurried, voices, seed)
     if said.duration_s > max_s:
         raise InputRefused(
@@ -89,85 +93,15 @@ def _say_run(voice: Voice, run: Run, prosody: Prosody, seed: int) -> Utterance:
     try:
         said = voice.say(spoken_words(run), prosody.pace / prosody.pitch, seed)
     except AssetSwitchedOff as error:
-        name = {"zh": "Chinese", "en": "English"}[run.language]
         raise InputRefused(
             Refusal.TEXT_UNSPEAKABLE,
-            f"the {name} voice is switched off here; the text holds {run.text.strip()[:20]!r}",
+            f"the {_LANGUAGES[run.language]} voice is switched off here, "
+            f"so that nobody can say {run.text.strip()[:20]!r}",
         ) from error
     except AssetMissing as error:
         raise LoadFailed(str(error)) from error
     even = normalized(said.samples[None], SAMPLE_RATE, TARGET_LUFS)[0]
-    return _paused(_pitched(replace(said, samples=even), prosody.pitch), prosody.pause)
-
-
-def _pitched(said: Utterance, pitch: float) -> Utterance:
-    """Higher and shorter by `pitch`, at the same sample rate."""
-    if pitch == 1.0:
-        return said
-    length = round(len(said.samples) / pitch)
-    at = np.arange(length) * pitch
-    samples = _read_between(said.samples, at)
-    sounds = None if said.sounds is None else tuple(shifted(said.sounds, 0.0, 1 / pitch))
-    return Utterance(samples, sounds)
-
-
-def _read_between(samples: Samples, at: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Samples:
-    """Values of the band-limited sound at fractional samples `at`."""
-    from scipy.interpolate import make_interp_spline
-
-    spline = make_interp_spline(np.arange(len(samples)), samples.astype(np.float64), k=5)
-    return np.asarray(spline(np.minimum(at, len(samples) - 1)), np.float32)
-
-
-def _paused(said: Utterance, factor: float) -> Utterance:
-    """The same words with every rest longer or shorter by `factor`."""
-    rests = _rests(said.samples)
-    if factor == 1.0 or not rests:
-        return said
-    samples: list[Samples] = []
-    knots, moved = [0.0], [0.0]
-    done = 0
-    for start, end in rests:
-        wanted = round((end - start) * factor)
-        middle = (start + end) // 2
-        samples += [said.samples[done:middle]]
-        if wanted > end - start:
-            samples.append(np.zeros(wanted - (end - start), np.float32))
-            done = middle
-        else:
-            cut = end - start - wanted
-            samples[-1] = said.samples[done : middle - cut // 2]
-            done = middle - cut // 2 + cut
-        knots += [start / SAMPLE_RATE, end / SAMPLE_RATE]
-        shift = moved[-1] - knots[-3]
-        moved += [knots[-2] + shift, knots[-2] + shift + wanted / SAMPLE_RATE]
-    samples.append(said.samples[done:])
-    knots.append(said.duration_s)
-    joined = np.concatenate(samples)
-    moved.append(len(joined) / SAMPLE_RATE)
-    return Utterance(joined, _moved(said.sounds, knots, moved))
-
-
-def _moved(
-    sounds: tuple[Sound, ...] | None, knots: list[float], moved: list[float]
-) -> tuple[Sound, ...] | None:
-    if sounds is None:
-        return None
-    starts = np.interp([sound.start_s for sound in sounds], knots, moved)
-    ends = np.interp([sound.end_s for sound in sounds], knots, moved)
-    return tuple(
-        Sound(sound.shape, float(start), float(end))
-        for sound, start, end in zip(sounds, starts, ends, strict=True)
-    )
-
-
-def _rests(samples: Samples) -> list[tuple[int, int]]:
-    """Where nothing is said for a tenth of a second or more: first and last sample."""
-    hop = SAMPLE_RATE // MOUTH_RATE_HZ
-    is_quiet = envelope(samples, SAMPLE_RATE)[: len(samples) // hop] < 0.02
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_quiet.astype(np.int8), [0]])))
-    pairs = edges.reshape(-1, 2) * hop
-    return [(int(start), int(end)) for start, end in pairs if end - start >= 10 * hop]
+    return paused(pitched(replace(said, samples=even), prosody.pitch), prosody.pause)
 
 
 def _spoken(said: Utterance, prosody: Prosody) -> Spoken:

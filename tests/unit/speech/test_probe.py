@@ -1,0 +1,52 @@
+"""How long a file says it is, against what was encoded, for every kind we take."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.refusal import InputUnusable, Refusal
+from models.speech.probe import probe_duration_s, sniff
+from tests.support.sounds import ENCODERS, encode
+
+SECONDS = 2.0
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_the_length_of_each_kind_is_read_from_its_headers(kind: str) -> None:
+    data = encode(kind, SECONDS)
+    assert sniff(data) == kind
+    assert probe_duration_s(data) == pytest.approx(SECONDS, abs=0.08)
+
+
+def test_aac_behind_an_id3_tag_is_still_aac() -> None:
+    tag = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10)
+    assert probe_duration_s(tag + encode("aac", SECONDS)) == pytest.approx(SECONDS, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"RIFF", b"<html>", b"#EXTM3U\nhttp://x/a.ts", b"\x00" * 64, b"\xff\xfb"]
+)
+def test_what_is_no_recording_is_refused(data: bytes) -> None:
+    with pytest.raises(InputUnusable) as caught:
+        probe_duration_s(data)
+    assert caught.value.code == Refusal.AUDIO_UNREADABLE
+
+
+def test_a_recording_of_nothing_is_too_short() -> None:
+    empty = b"RIFF$\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\xbb\0\0\0\x77\1\0\2\0\x10\0data\0\0\0\0"
+    with pytest.raises(InputUnusable) as caught:
+        probe_duration_s(empty)
+    assert caught.value.code == Refusal.AUDIO_TOO_SHORT
+
+
+@given(kind=st.sampled_from(sorted(ENCODERS)), data=st.data())
+def test_a_damaged_file_has_a_length_or_is_refused(kind: str, data: st.DataObject) -> None:
+    whole = bytearray(_WHOLE[kind])
+    for at in data.draw(st.lists(st.integers(0, min(len(whole), 400) - 1), max_size=8)):
+        whole[at] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(0, len(whole)))
+    try:
+        assert probe_duration_s(bytes(whole[:cut])) > 0
+    except InputUnusable as error:
+        assert error.code in (Refusal.AUDIO_UNREADABLE, Refusal.AUDIO_TOO_SHORT)
+
+
+_WHOLE = {kind: encode(kind, 0.3) for kind in ENCODERS}

@@ -1,0 +1,136 @@
+"""Users' recordings: every kind is heard, and what nobody could use is refused with numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from models.pipeline import InputRefused
+from models.refusal import Refusal
+from models.speech.loudness import PEAK, TARGET_LUFS, loudness_lufs
+from models.speech.recording import read_recording
+from models.speech.voice import SAMPLE_RATE
+from tests.support.sounds import ENCODERS, encode, encode_samples
+
+RATE = 48_000
+
+
+def refusal(path: Path) -> InputRefused:
+    with pytest.raises(InputRefused) as caught:
+        read_recording(path)
+    return caught.value
+
+
+def write_wav(path: Path, samples: npt.NDArray[np.float32], rate: int = RATE) -> Path:
+    path.write_bytes(encode_samples(samples.astype(np.float32), rate, "wav", "pcm_f32le"))
+    return path
+
+
+def tone(seconds: float, level: float = 0.1, rate: int = RATE) -> npt.NDArray[np.float32]:
+    times = np.arange(int(seconds * rate)) / rate
+    return (level * np.sin(2 * np.pi * 220 * times))[None].astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_each_kind_is_read_and_made_as_loud_as_the_others(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"sound.{kind}"
+    path.write_bytes(encode(kind, 2.0, channels=2))
+    recording = read_recording(path)
+    assert recording.audio.samples.shape[0] == 2
+    assert recording.audio.sample_rate == RATE
+    assert recording.audio.samples.shape[1] / RATE == pytest.approx(2.0, abs=0.08)
+    assert len(recording.mono) / SAMPLE_RATE == pytest.approx(2.0, abs=0.08)
+    assert loudness_lufs(recording.audio.samples, RATE) == pytest.approx(TARGET_LUFS, abs=0.3)
+
+
+def test_loudness_is_that_of_the_standard() -> None:
+    """EBU Tech 3341, case 1: a stereo tone of 1 kHz at -23 dBFS is -23 LUFS."""
+    times = np.arange(20 * RATE) / RATE
+    signal = 10 ** (-23 / 20) * np.sin(2 * np.pi * 1000 * times)
+    assert loudness_lufs(np.stack([signal] * 2).astype(np.float32), RATE) == pytest.approx(-23, abs=0.1)
+
+
+def test_peaks_stay_below_full_scale(tmp_path: Path) -> None:
+    samples = tone(3.0, 0.01)
+    samples[:, 70_000:70_100] = 0.9
+    recording = read_recording(write_wav(tmp_path / "a.wav", samples))
+    assert np.abs(recording.audio.samples).max() <= PEAK + 1e-6
+
+
+def test_a_high_rate_comes_down_to_48_khz(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", tone(1.0, rate=96_000), rate=96_000)
+    assert read_recording(path).audio.sample_rate == RATE
+
+
+def test_silence_is_refused(tmp_path: Path) -> None:
+    assert refusal(write_wav(tmp_path / "a.wav", np.zeros((1, RATE)))).code == Refusal.AUDIO_SILENT
+    faint = refusal(write_wav(tmp_path / "b.wav", tone(2.0, 0.001)))
+    assert faint.code == Refusal.AUDIO_SILENT
+    assert "LUFS, speech needs -50 LUFS" in faint.message
+
+
+def test_a_clipped_recording_is_refused_with_its_share(tmp_path: Path) -> None:
+    error = refusal(write_wav(tmp_path / "a.wav", np.clip(tone(2.0, 3.0), -1, 1)))
+    assert error.code == Refusal.AUDIO_CLIPPED
+    assert "% of its samples are cut off, 0.5% are allowed" in error.message
+
+
+def test_a_loud_recording_that_only_touches_full_scale_is_taken(tmp_path: Path) -> None:
+    read_recording(write_wav(tmp_path / "a.wav", tone(2.0, 0.9985)))
+
+
+def test_length_has_limits_on_both_sides(tmp_path: Path) -> None:
+    short = refusal(write_wav(tmp_path / "a.wav", tone(0.3)))
+    assert (short.code, "0.30 s, it needs 0.5 s" in short.message) == (Refusal.AUDIO_TOO_SHORT, True)
+    read_recording(write_wav(tmp_path / "b.wav", tone(60.0, rate=8000), rate=8000))
+    long = refusal(write_wav(tmp_path / "c.wav", tone(61.0, rate=8000), rate=8000))
+    assert (long.code, "60 s" in long.message) == (Refusal.AUDIO_TOO_LONG, True)
+
+
+def test_decoding_an_endless_file_stops_after_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    original = np.clip
+    monkeypatch.setattr(np, "clip", lambda *given: decoded.append(1) or original(*given))
+    path = tmp_path / "a.flac"
+    path.write_bytes(encode_samples(np.zeros((1, 600 * 8000), np.float32), 8000, "flac", "flac"))
+    assert refusal(path).code == Refusal.AUDIO_TOO_LONG
+    assert 0 < len(decoded) < 1000, "ten minutes have over 8000 frames"
+
+
+def test_more_than_two_channels_are_refused(tmp_path: Path) -> None:
+    error = refusal(write_wav(tmp_path / "a.wav", np.repeat(tone(1.0), 6, axis=0)))
+    assert error.code == Refusal.AUDIO_CHANNELS
+    assert "6 channels, 2 are allowed" in error.message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not a sound", b"RIFF\xff\xff\xff\xffWAVE" + b"\x00" * 200, b"fLaC" + b"\xff" * 300,
+     b"OggS" + b"\x01" * 300, b"\x00\x00\x00\x20ftypM4A " + b"\x07" * 300],
+)  # fmt: skip
+def test_what_is_no_sound_is_refused(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(data)
+    assert refusal(path).code in (Refusal.AUDIO_UNREADABLE, Refusal.AUDIO_TOO_SHORT)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_file_that_was_cut_off_is_heard_or_refused(kind: str, tmp_path: Path) -> None:
+    whole = encode(kind, 2.0)
+    path = tmp_path / "a.bin"
+    for share in (0.02, 0.3, 0.7):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        try:
+            assert len(read_recording(path).mono) > 0
+        except InputRefused as error:
+            assert error.code in (Refusal.AUDIO_UNREADABLE, Refusal.AUDIO_TOO_SHORT)  # noqa: PT017 -- both are fine
+
+
+def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "secret.wav").write_bytes(encode("wav", 1.0))
+    playlist = tmp_path / "list.wav"
+    playlist.write_text(f"ffconcat version 1.0\nfile {tmp_path / 'secret.wav'}\n")
+    assert refusal(playlist).code == Refusal.AUDIO_UNREADABLE
