@@ -85,7 +85,7 @@ def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
 
 def pull(picture: Frame, sources: Grid) -> Frame:
     """The new picture, uint8 [H, W, 3], of the dense `sources`."""
-    x, y = cv2.convertMaps(*cv2.split(sources), cv2.CV_16SC2)
+    x, y = (np.ascontiguousarray(sources[..., axis]) for axis in (0, 1))
     new = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(new, np.uint8)
 

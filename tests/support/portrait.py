@@ -1,4 +1,4 @@
-"""A person drawn by code, so that no photo of anybody is needed: the networks take it for a face."""
+"""A person drawn by code: the networks take it for a face, and no photo is needed."""
 
 import cv2
 import numpy as np
