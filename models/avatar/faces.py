@@ -167,12 +167,12 @@ class Faces:
         self._detectors = (Detector(short, SHORT_STRIDES), Detector(full, FULL_STRIDES))
         self.measure = Mesher(mesh)
 
-    def find(self, picture: Frame) -> list[Box]:
-        """The faces of `picture`, from left to right; empty where neither network sees one."""
+    def find(self, picture: Frame, *, closely: bool = True) -> list[Box]:
+        """The faces of `picture`, from left to right; `closely`: small ones in wide ones too."""
         for detect in self._detectors:
             if boxes := detect(picture):
                 return _from_the_left(boxes)
-        return _from_the_left(self._in_tiles(picture))
+        return _from_the_left(self._in_tiles(picture)) if closely else []
 
     def _in_tiles(self, picture: Frame) -> list[Box]:
         # A wide picture leaves a head few of the network's pixels; squares of it leave more.

@@ -22,7 +22,25 @@ from tests.support.portrait import draw_portrait
 from workers.media.encode import encode_video
 
 FPS, RATE, SECONDS = 24, 16_000, 2.52
-NO_CARD = ModelCard.model_construct()
+CARD = ModelCard.model_validate(
+    {
+        "id": "avatar",
+        "title": "Avatar",
+        "adapter": "models.avatar.pipeline:AvatarPipeline",
+        "checkpoint": "builtin:avatar",
+        "licence": "Apache-2.0",
+        "kinds": ["digital_human"],
+        "sizes": ["320x320"],
+        "size_multiple": 2,
+        "fps": [FPS],
+        "seconds": [2],
+        "num_frames": {"min": 1, "max": 240},
+        "num_inference_steps": {"min": 1, "max": 1, "default": 1},
+        "guidance_scale": {"min": 1, "max": 1, "default": 1},
+        "max_prompt_chars": 100,
+        "deadline_s": 60,
+    }
+)
 
 
 def speech(_performance: Performance, seed: int, _max_s: float) -> Spoken:
@@ -46,7 +64,7 @@ def pipeline() -> AvatarPipeline:
     except AssetMissing as missing:
         pytest.skip(str(missing))
     made = AvatarPipeline(speech)
-    made.load(NO_CARD, "cpu")
+    made.load(CARD, "cpu")
     return made
 
 
