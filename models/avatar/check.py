@@ -139,7 +139,7 @@ def _follow(frame: Frame, faces: Faces, crop: Crop | None) -> Mesh | None:
         mesh = faces.measure(frame, crop)
         if mesh.score >= MIN_MESH_SCORE:
             return mesh
-    for box in faces.find(frame):
+    for box in faces.find(frame, closely=False):
         mesh = faces.measure(frame, box.crop)
         if mesh.score >= MIN_MESH_SCORE:
             return mesh

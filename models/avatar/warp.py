@@ -17,7 +17,6 @@ from models.pipeline import Frame
 STRIDE_PX = 4
 ITERATIONS = 5
 BORDER_POINTS = 10
-_NO_SECOND_MAP = np.empty(0, np.float32)
 Grid = npt.NDArray[np.float32]
 """Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels."""
 
@@ -86,9 +85,8 @@ def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
 
 def pull(picture: Frame, sources: Grid) -> Frame:
     """The new picture, uint8 [H, W, 3], of the dense `sources`."""
-    new = cv2.remap(
-        picture, sources, _NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
+    x, y = (np.ascontiguousarray(sources[..., axis]) for axis in (0, 1))
+    new = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(new, np.uint8)
 
 

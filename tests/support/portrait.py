@@ -1,4 +1,4 @@
-"""A person drawn by code, so that no photo of anybody is needed: the networks take it for a face."""
+"""A person drawn by code: the networks take it for a face, and no photo is needed."""
 
 import cv2
 import numpy as np
@@ -116,11 +116,11 @@ def _eye(canvas: _Canvas, side: int) -> None:
     canvas.shape(upper + under, (58, 38, 32), soft=0.0012)
     canvas.ellipse((x, y + 0.03), (0.035, 0.006), SHADOW, soft=0.006, cover=0.4)
     brow = [
-        (x - 0.05 * side, y - 0.055),
-        (x, y - 0.072),
-        (x + 0.055 * side, y - 0.058),
+        (x - 0.05 * side, y - 0.063),
+        (x, y - 0.073),
+        (x + 0.055 * side, y - 0.055),
         (x, y - 0.062),
-        (x - 0.05 * side, y - 0.045),
+        (x - 0.05 * side, y - 0.052),
     ]
     canvas.shape(brow, HAIR, soft=0.003, cover=0.9)
 
