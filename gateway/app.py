@@ -30,7 +30,7 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(_rebuild_lanes, services)
+        await run_in_threadpool(rebuild_all_lanes, services)
         housekeeper = Housekeeper(services)
         housekeeper.start()
         yield
@@ -72,7 +72,7 @@ def create_app(services: Services) -> FastAPI:
     return app
 
 
-def _rebuild_lanes(services: Services) -> None:
+def rebuild_all_lanes(services: Services) -> None:
     """Let the fair queue say what the jobs say, whatever happened while no gateway ran."""
     with services.database.write() as connection:
         num_wrong = rebuild_lanes(connection, services.configuration.plans)

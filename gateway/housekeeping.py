@@ -6,6 +6,7 @@ side, and a kill in the middle of one leaves work for the next.
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,13 +16,14 @@ from gateway.db.tables import artifact, job
 from gateway.domain.jobs import JobState
 from gateway.jobs.claim import list_expired_leases
 from gateway.jobs.eta import KEEP_FOR
-from gateway.jobs.files import ROOT, attempt_folder, job_folder
+from gateway.jobs.files import ROOT, job_folder
 from gateway.jobs.idempotency import forget_expired
 from gateway.jobs.lane_repair import list_strays, repair_lanes
 from gateway.jobs.lifecycle import reap
-from gateway.jobs.repository import count_jobs, list_waiting
+from gateway.jobs.repository import Artifact, count_jobs, list_artifacts, list_waiting
 from gateway.jobs.workers import forget_silent_workers
 from gateway.services import Services
+from gateway.settings import Settings
 from gateway.streams import Change
 
 CLEAN_EVERY_S = 60.0
@@ -74,7 +76,7 @@ def reap_lost_jobs(services: Services) -> int:
         num_moved += 1
         change = Change.TERMINAL if moved.state.is_terminal else Change.REQUEUED
         services.queue.announce(change, {job_id: moved.account_id})
-        services.store.delete_prefix(attempt_folder(job_id, moved.attempt))
+        # Its worker may be about to finish after all: files of a job that waits stay.
         if moved.state is JobState.FAILED:
             services.store.delete_prefix(job_folder(job_id))
             services.metrics.jobs_finished.labels(moved.model, moved.state).inc()
@@ -128,20 +130,54 @@ def _expire_videos(services: Services, now: datetime) -> None:
 
 
 def _drop_orphans(services: Services, now: datetime) -> None:
-    """Remove folders of jobs that do not exist or have no files left: a crash left them."""
+    """Remove the files that no row names: those of a crash, of a lost attempt, of a late upload."""
     for job_id in services.store.list_folders(ROOT):
         with services.database.read() as connection:
-            row = connection.execute(select(job.c.state).where(job.c.id == job_id)).one_or_none()
-            has_files = connection.execute(
-                select(artifact.c.role).where(artifact.c.job_id == job_id).limit(1)
-            ).first()
+            query = select(job.c.state, job.c.attempt).where(job.c.id == job_id)
+            row = connection.execute(query).one_or_none()
+            files = list_artifacts(connection, job_id)
         if row is None:
             is_orphan = services.store.age_of(job_folder(job_id), now) > _ORPHAN_AGE
         else:
-            is_orphan = JobState(row.state).is_terminal and has_files is None
+            is_orphan = JobState(row.state).is_terminal and not files
         if is_orphan:
             services.store.delete_prefix(job_folder(job_id))
             log.info("orphan_files_dropped", job_id=job_id)
+        elif row is not None and JobState(row.state).is_terminal and row.attempt > 1:
+            _drop_lost_attempts(services, job_id, files)
+
+
+def _drop_lost_attempts(services: Services, job_id: str, files: list[Artifact]) -> None:
+    """Of a job that has ended, remove the folders of attempts that did not make it."""
+    kept = {file.key.removeprefix(f"{job_folder(job_id)}/").split("/")[0] for file in files}
+    for name in services.store.list_folders(job_folder(job_id)):
+        if name not in kept:
+            services.store.delete_prefix(f"{job_folder(job_id)}/{name}")
+            log.info("orphan_files_dropped", job_id=job_id, folder=name)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A duty, first done `first_s` seconds after a gateway starts, then every `every_s`."""
+
+    first_s: float
+    every_s: float
+    run: Callable[[Services], object]
+
+
+def list_sweeps(settings: Settings) -> list[Sweep]:
+    """Everything a gateway does on its own.
+
+    Leases are not judged for the first `lease_s` seconds: while no gateway was there nobody could
+    renew them, and a render that finished meanwhile must get its chance to be reported.
+    """
+    return [
+        Sweep(0.0, settings.deliver_every_s, ring_lost_deliveries),
+        Sweep(settings.lease_s, settings.reap_every_s, reap_lost_jobs),
+        Sweep(0.0, KEEP_FOR.total_seconds(), refresh_forecasts),
+        Sweep(REPAIR_EVERY_S, REPAIR_EVERY_S, repair_stray_lanes),
+        Sweep(CLEAN_EVERY_S, CLEAN_EVERY_S, clean),
+    ]
 
 
 class Housekeeper:
@@ -153,11 +189,7 @@ class Housekeeper:
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        """Begin. Leases are not judged for the first `lease_s` seconds.
-
-        While no gateway was there nobody could renew them, and a render that finished meanwhile
-        must get its chance to be reported.
-        """
+        """Begin; see `list_sweeps`."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -166,23 +198,16 @@ class Housekeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        settings = self._services.settings
-        schedule: list[tuple[float, float, Callable[[Services], object]]] = [
-            (0.0, settings.deliver_every_s, ring_lost_deliveries),
-            (settings.lease_s, settings.reap_every_s, reap_lost_jobs),
-            (0.0, KEEP_FOR.total_seconds(), refresh_forecasts),
-            (REPAIR_EVERY_S, REPAIR_EVERY_S, repair_stray_lanes),
-            (CLEAN_EVERY_S, CLEAN_EVERY_S, clean),
-        ]
-        tick = min(1.0, *(every for _, every, _ in schedule)) / 2
+        sweeps = list_sweeps(self._services.settings)
+        tick = min(1.0, *(each.every_s for each in sweeps)) / 2
         elapsed = 0.0
-        due = [first for first, _, _ in schedule]
+        due = [each.first_s for each in sweeps]
         while not self._stop.wait(tick):
             elapsed += tick
-            for number, (_, every, sweep) in enumerate(schedule):
+            for number, each in enumerate(sweeps):
                 if elapsed >= due[number]:
-                    due[number] = elapsed + every
-                    self._sweep(sweep)
+                    due[number] = elapsed + each.every_s
+                    self._sweep(each.run)
 
     def _sweep(self, sweep: Callable[[Services], object]) -> None:
         try:

@@ -84,8 +84,17 @@ class Clip:
     check: Callable[[Path], dict[str, float]] | None = None
 
 
-StepCallback = Callable[[Stage, int, int], None]
-"""Called with (stage, done, total) after every step; raises `Canceled` to stop."""
+class StepCallback(Protocol):
+    """Called after every step; raises `Canceled` to stop."""
+
+    def __call__(
+        self, stage: Stage, done: int, total: int, /, previews: Sequence[Frame] = ()
+    ) -> None:
+        """`done` of `total` steps of `stage` are done.
+
+        `previews`: now and then a picture of what becomes of every clip that is being worked on,
+        in order, uint8 [H, W, 3], RGB, of any size; a few of a clip, for people to look at.
+        """
 
 
 class VideoPipeline(Protocol):

@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--publish-openapi", action="store_true", help="Write docs/api/openapi.json anew."
     )
+    parser.addoption("--seed", type=int, help="Replay this seed of tests/simulation, with its log.")
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,7 @@ class Batch:
         self._unwanted: dict[str, StopReason] = {}
         self._stopping_since: float | None = None
         self._gates = {order.job_id: ProgressGate() for order in orders}
+        self._previews: dict[str, str] = {}
 
     def run(self) -> Iterator[Outcome]:
         """Render; yields every order once, as soon as its end is known."""
@@ -177,13 +178,23 @@ class Batch:
         return order, Failed(order.job_id, ending.code, ending.message, retryable)
 
     def _publish(self, step: Stepped) -> None:
+        live = self._around.live
         for job_id in step.job_ids:
-            if job_id not in self._unwanted and self._gates[job_id].passes(step.stage):
-                attempt = self._open[job_id].attempt
-                progress = Progress(
-                    attempt=attempt, stage=step.stage, done=step.done, total=step.total
-                )
-                self._around.live.publish(job_id, progress)
+            jpeg = step.previews.get(job_id)
+            is_due = self._gates[job_id].passes(step.stage, has_preview=jpeg is not None)
+            if job_id in self._unwanted or not is_due:
+                continue
+            name = live.publish_preview(job_id, jpeg) if jpeg else None
+            if name is not None:
+                self._previews[job_id] = name
+            progress = Progress(
+                attempt=self._open[job_id].attempt,
+                stage=step.stage,
+                done=step.done,
+                total=step.total,
+                preview=self._previews.get(job_id),
+            )
+            live.publish(job_id, progress)
 
     def _reason_text(self) -> str:
         return ",".join(sorted({reason.value for reason in self._unwanted.values()}))

@@ -107,19 +107,19 @@ class LiveChannel:
 class ProgressGate:
     """Decides which steps of a batch are worth a message: at most four a second, never backwards.
 
-    A later stage passes at once. Frames are decoded while they are encoded; a step of a stage
-    that is over for the viewer is dropped.
+    A later stage passes at once, and so does a new preview frame. Frames are decoded while they
+    are encoded; a step of a stage that is over for the viewer is dropped.
     """
 
     def __init__(self) -> None:
         self._stage = _ORDER[0]
         self._next_at = float("-inf")
 
-    def passes(self, stage: Stage) -> bool:
+    def passes(self, stage: Stage, *, has_preview: bool = False) -> bool:
         """Whether a step of `stage` that happened now is to be published."""
         rank, newest = _ORDER.index(stage), _ORDER.index(self._stage)
         now = time.monotonic()
-        if rank < newest or (rank == newest and now < self._next_at):
+        if rank < newest or (rank == newest and now < self._next_at and not has_preview):
             return False
         self._stage = stage
         self._next_at = now + MIN_INTERVAL_S

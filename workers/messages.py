@@ -6,7 +6,8 @@ The parent sends commands, the child answers with events. One command at a time,
 is loaded first, which ends in `Loaded` or `LoadFailed`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.protocol import FailCode, FailureCode, LabelFields
@@ -100,12 +101,16 @@ class SelfTested:
 
 @dataclass(frozen=True)
 class Stepped:
-    """These jobs have done `done` of `total` steps of `stage`."""
+    """These jobs have done `done` of `total` steps of `stage`.
+
+    `previews`: new preview frames by job, small JPEGs.
+    """
 
     job_ids: tuple[str, ...]
     stage: Stage
     done: int
     total: int
+    previews: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,25 @@ any --canceled--> answered at once; without a wanted order the call stops within
 """
 
 import gc
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
 
-from models.pipeline import Canceled, OutOfMemory, VideoPipeline
+from gateway.protocol import MAX_PREVIEW_BYTES
+from models.pipeline import Canceled, Frame, OutOfMemory, VideoPipeline
 from models.spec import Stage
 from workers.clips import write_clip
 from workers.failures import describe_failure
+from workers.media.label import build_label
+from workers.media.stills import encode_preview
 from workers.messages import Cancel, Finished, Render, RenderOrder, Stepped
 from workers.talk import Talk
 
 log = structlog.stdlib.get_logger(__name__)
+
+MAX_PREVIEWS = 12
+"""Preview frames of a job that are passed on, however many its renderer makes."""
 
 Trouble = tuple[RenderOrder, Exception]
 """An order without a clip, and why; another way of rendering it may do."""
@@ -31,11 +38,12 @@ class Rendering:
         self._talk = talk
         self._open = {order.job_id: order for order in batch.orders}
         self._focus: Sequence[RenderOrder] = batch.orders
+        self._num_previews = Counter[str]()
 
-    def step(self, stage: Stage, done: int, total: int) -> None:
+    def step(self, stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
         """The step callback: report for those being worked on, and hear of cancels."""
         job_ids = tuple(order.job_id for order in self._focus if order.job_id in self._open)
-        self._talk.say(Stepped(job_ids, stage, done, total))
+        self._talk.say(Stepped(job_ids, stage, done, total, self._encode(previews)))
         self.heed_cancels()
 
     def heed_cancels(self) -> None:
@@ -49,6 +57,18 @@ class Rendering:
                 self._give_up(self._open[command.job_id], Canceled())
         if not any(order.job_id in self._open for order in self._focus):
             raise Canceled
+
+    def _encode(self, previews: Sequence[Frame]) -> dict[str, bytes]:
+        """Preview frames, one for each order in focus, as the parent hands them on."""
+        encoded = {}
+        for order, frame in zip(self._focus, previews, strict=False):
+            self._num_previews[order.job_id] += 1
+            if order.job_id in self._open and self._num_previews[order.job_id] <= MAX_PREVIEWS:
+                label = build_label(order.label.producer, order.label.produce_id)
+                jpeg = encode_preview(frame, label, MAX_PREVIEW_BYTES)
+                if jpeg is not None:
+                    encoded[order.job_id] = jpeg
+        return encoded
 
     def run(self, pipeline: VideoPipeline) -> None:
         """Render what is still wanted, together where that works."""

@@ -51,6 +51,7 @@ class Reporter:
         self._lease = lease
         self._live = live
         self._waiting: queue.Queue[Report] = queue.Queue()
+        self._settled = threading.Event()
         self._give_up = False
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
@@ -63,9 +64,16 @@ class Reporter:
         self._waiting.put(report)
 
     def flush(self, *, give_up: Callable[[], bool], up_to: int = 0) -> None:
-        """Wait until all but `up_to` of what was submitted is reported."""
-        while self._waiting.unfinished_tasks > up_to and not give_up():
-            time.sleep(TICK_S)
+        """Wait until all but `up_to` of what was submitted is reported; for one thread at a time.
+
+        `give_up` is asked several times a second.
+        """
+        while not give_up():
+            # Cleared before the look, so that a report settled after it is not slept over.
+            self._settled.clear()
+            if self._waiting.unfinished_tasks <= up_to:
+                return
+            self._settled.wait(TICK_S)
 
     def close(self, within_s: float) -> None:
         """Send what is left, for at most `within_s` seconds.
@@ -94,6 +102,7 @@ class Reporter:
                 self._lease.release(report.folder.ref)
             finally:
                 self._waiting.task_done()
+                self._settled.set()
 
     def _settle(self, report: Report) -> None:
         job = report.folder.ref

@@ -1,12 +1,13 @@
 """A render for nobody: whether this machine still makes the cheapest clip of a model."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from models.catalog import ModelCard, parse_size
-from models.pipeline import VideoPipeline
+from models.pipeline import Frame, VideoPipeline
 from models.spec import Kind, Stage, VideoSpec
 
 
@@ -50,5 +51,5 @@ def _num_pixels(size: str) -> int:
     return width * height
 
 
-def _ignore_step(stage: Stage, done: int, total: int) -> None:
+def _ignore_step(stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
     """Nobody watches."""

@@ -38,6 +38,7 @@ class Action(StrEnum):
     CODE_CREATE = "code.create"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    JOB_REQUEUE = "job.requeue"
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 import getpass
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
+import structlog
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
@@ -32,7 +34,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 @contextmanager
 def open_services() -> Iterator[Services]:
-    """The parts of a gateway; a refusal ends the command with one line and exit code 1."""
+    """The parts of a gateway; a refusal ends the command with one line and exit code 1.
+
+    Logs go to stderr: stdout is the answer.
+    """
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     services = build_services(load_settings(config_dir()))
     try:
         yield services

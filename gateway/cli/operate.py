@@ -5,9 +5,7 @@ refusals to stderr.
 """
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NoReturn
 
@@ -18,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
-from gateway.cli.serve import config_dir
+from gateway.admin.log import Action, Entry, append, lock_log
+from gateway.cli.desk import open_services, sign
 from gateway.domain.errors import StaleAttempt
 from gateway.domain.jobs import JobState
-from gateway.jobs.files import attempt_folder
-from gateway.jobs.lifecycle import take_back
+from gateway.jobs.lifecycle import Moved, take_back
 from gateway.jobs.operate import (
     JobCase,
     find_case,
@@ -31,8 +29,6 @@ from gateway.jobs.operate import (
     list_worker_lines,
 )
 from gateway.protocol import AttemptRef
-from gateway.services import Services, build_services, close_services
-from gateway.settings import load_settings
 from gateway.streams import Change
 
 operate = typer.Typer(help="Workers, jobs and queues.", no_args_is_help=True)
@@ -47,7 +43,7 @@ log = structlog.get_logger()
 @operate.command("workers")
 def show_workers(*, as_json: _Json = False) -> None:
     """Who works: running jobs, the last attempt, failures in a row."""
-    with _services() as services, services.database.read() as connection:
+    with open_services() as services, services.database.read() as connection:
         now = services.clock.now()
         lines = list_worker_lines(connection, now=now)
         draining = {line.name for line in lines if services.queue.is_draining(line.name)}
@@ -82,7 +78,7 @@ def show_jobs(
     as_json: _Json = False,
 ) -> None:
     """The newest jobs."""
-    with _services() as services, services.database.read() as connection:
+    with open_services() as services, services.database.read() as connection:
         now = services.clock.now()
         lines = list_job_lines(
             connection, state=state, account_name=account, pool=pool, limit=limit
@@ -112,7 +108,7 @@ def show_jobs(
 @operate.command("queue")
 def show_queue(*, as_json: _Json = False) -> None:
     """How many wait and run, by pool and plan, and for how long."""
-    with _services() as services, services.database.read() as connection:
+    with open_services() as services, services.database.read() as connection:
         lines = list_queue(connection, now=services.clock.now())
     if as_json:
         _print_json({"queue": _plain(lines)})
@@ -136,7 +132,7 @@ def show_job(
     as_json: _Json = False,
 ) -> None:
     """One job: its parameters, its attempts, its points."""
-    with _services() as services, services.database.read() as connection:
+    with open_services() as services, services.database.read() as connection:
         case = _get_case(connection, job_id, show_prompt=show_prompt)
     if as_json:
         _print_json(_plain(case))
@@ -162,7 +158,7 @@ def requeue(
     as_json: _Json = False,
 ) -> None:
     """Take a running job from its worker and let it wait again; its hold is kept."""
-    with _services() as services:
+    with open_services() as services:
         with services.database.read() as connection:
             case = _get_case(connection, job_id)
         try:
@@ -173,13 +169,13 @@ def requeue(
                     plans=services.configuration.plans,
                     now=services.clock.now(),
                 )
+                lost = {"attempt": moved.attempt, "worker": case.job.worker}
+                _log_requeue(connection, moved, reason, lost, now=services.clock.now())
         except StaleAttempt:
             _refuse(f"job {job_id} does not run")
-        lost = {"attempt": moved.attempt, "worker": case.job.worker}
         log.warning("job_taken_back", job_id=job_id, reason=reason, **lost)
         services.queue.ring(moved.pool, [AttemptRef(job_id=job_id, attempt=moved.attempt)])
         services.queue.announce(Change.REQUEUED, {job_id: moved.account_id})
-        services.store.delete_prefix(attempt_folder(job_id, moved.attempt))
     if as_json:
         _print_json({"job_id": job_id, "state": moved.state, **lost})
     else:
@@ -194,13 +190,31 @@ def drain(
     as_json: _Json = False,
 ) -> None:
     """Give a worker no more jobs, for seven days or until `--undo`. What it has, it finishes."""
-    with _services() as services:
+    with open_services() as services:
         if not services.queue.set_draining(worker, is_draining=not undo):
             _refuse("Redis did not take this; try again")
     if as_json:
         _print_json({"worker": worker, "is_draining": not undo})
     else:
         typer.echo(f"{worker} gets {'jobs again' if undo else 'no more jobs'}")
+
+
+def _log_requeue(
+    connection: Connection, moved: Moved, reason: str, lost: dict[str, Any], *, now: datetime
+) -> None:
+    """Add the line to the operators' log; the account is locked already."""
+    lock_log(connection)
+    signature = sign(None)
+    details = {"job_id": moved.job_id, **lost}
+    entry = Entry(
+        signature.key,
+        signature.actor,
+        Action.JOB_REQUEUE,
+        moved.account_id,
+        reason,
+        details,
+    )
+    append(connection, entry, now=now)
 
 
 def _get_case(connection: Connection, job_id: str, *, show_prompt: bool = False) -> JobCase:
@@ -211,16 +225,6 @@ def _get_case(connection: Connection, job_id: str, *, show_prompt: bool = False)
 def _refuse(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(1)
-
-
-@contextmanager
-def _services() -> Iterator[Services]:
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-    services = build_services(load_settings(config_dir()))
-    try:
-        yield services
-    finally:
-        close_services(services)
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 -- JSON

@@ -16,8 +16,9 @@ from gateway.clock import Clock
 from gateway.domain.forecast import Eta, Simulation
 from gateway.domain.jobs import JobState
 from gateway.domain.plans import Plans
+from gateway.jobs.foresight import REQUEST_ID, Request, add_request
 from gateway.jobs.repository import Job, find_plan_id
-from gateway.jobs.snapshot import take_snapshot
+from gateway.jobs.snapshot import Snapshot, take_snapshot
 from gateway.jobs.waiting import batch_room_of
 from gateway.jobs.workers import list_live_workers
 from models.catalog import Catalog
@@ -94,26 +95,30 @@ class Forecasts:
             if forecast.num_waiting > SHORT_QUEUE and now - self._asked_at[pool] < _ASKED_LATELY
         ]
 
+    def foresee(self, connection: Connection, request: Request) -> Eta | None:
+        """What to expect of a request if it became a job now; None if that cannot be told.
+
+        A long queue is not forecast for it: it is placed as a job that came after the forecast.
+        """
+        pool = request.pool
+        forecast = self._current(connection, pool, set())
+        if forecast.num_waiting > SHORT_QUEUE:
+            last = forecast.last_of_account.get(request.account_id)
+            return last or forecast.first_of_tier.get(request.tier_id)
+        snapshot = self._look(connection, pool)
+        with_it = add_request(connection, snapshot, request, plans=self._plans)
+        return self._simulate(with_it)[REQUEST_ID]
+
     def refresh(self, connection: Connection, pool: str) -> None:
         """Forecast a pool anew."""
         now = self._clock.now()
-        workers = list_live_workers(
-            connection, pool, seen_since=now - self._alive_for, listening=self._listeners(pool)
-        )
-        snapshot = take_snapshot(connection, pool, workers, plans=self._plans, now=now)
+        snapshot = self._look(connection, pool)
         account_of = {
             ticket.job_id: (tier.id, lane.account_id)
             for tier, lane in snapshot.lanes.values()
             for ticket in lane.tickets
         }
-        etas = Simulation(
-            snapshot.pool,
-            snapshot.lanes,
-            snapshot.devices,
-            expected=snapshot.expected,
-            swap_s=self._swap_s,
-            batch_room=batch_room_of(self._catalog),
-        ).run(snapshot.running)
+        etas = self._simulate(snapshot)
         forecast = _Forecast(now, etas, snapshot.num_waiting, {}, {})
         for job_id, eta in etas.items():
             if job_id in account_of:
@@ -121,6 +126,23 @@ class Forecasts:
                 forecast.last_of_account[account_id] = eta
                 forecast.first_of_tier.setdefault(tier_id, eta)
         self._forecasts[pool] = forecast
+
+    def _look(self, connection: Connection, pool: str) -> Snapshot:
+        now = self._clock.now()
+        workers = list_live_workers(
+            connection, pool, seen_since=now - self._alive_for, listening=self._listeners(pool)
+        )
+        return take_snapshot(connection, pool, workers, plans=self._plans, now=now)
+
+    def _simulate(self, snapshot: Snapshot) -> dict[str, Eta]:
+        return Simulation(
+            snapshot.pool,
+            snapshot.lanes,
+            snapshot.devices,
+            expected=snapshot.expected,
+            swap_s=self._swap_s,
+            batch_room=batch_room_of(self._catalog),
+        ).run(snapshot.running)
 
     def _current(self, connection: Connection, pool: str, job_ids: set[str]) -> _Forecast:
         """The forecast to answer from; made now if that is quick, or if there is none of use."""

@@ -124,7 +124,10 @@ def sync_lanes(
         if has_room and _has_jobs(connection, account_id, name):
             if lane is None or not lane.is_waiting or lane.tier != plan.id:
                 _wake(connection, account_id, name, lane, plan=plan, changes=changes)
-        elif lane is not None and lane.is_waiting:
+        elif lane is None:
+            # The end of a job in another pool gives room to this one, and must know of it.
+            _add_lane(connection, account_id, name, tier=plan.id, is_waiting=False, pass_s=0.0)
+        elif lane.is_waiting:
             _write_lane(connection, account_id, name, is_waiting=False)
 
 
@@ -196,7 +199,11 @@ def _wake(
     if lane is not None:
         _write_lane(connection, account_id, pool, **values)
     else:
-        connection.execute(insert(account_lane).values(account_id=account_id, pool=pool, **values))
+        _add_lane(connection, account_id, pool, **values)
+
+
+def _add_lane(connection: Connection, account_id: str, pool: str, **values: object) -> None:
+    connection.execute(insert(account_lane).values(account_id=account_id, pool=pool, **values))
 
 
 def _write_lane(connection: Connection, account_id: str, pool: str, **values: object) -> None:

@@ -34,6 +34,9 @@ class LocalStore(ObjectStore):
     def put(self, key: str, source: IO[bytes], content_type: str) -> None:
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        # What a killed process left of an earlier try.
+        for left in target.parent.glob(f"{target.name}.*{_PART_SUFFIX}"):
+            left.unlink(missing_ok=True)
         part = target.with_name(f"{target.name}.{secrets.token_hex(4)}{_PART_SUFFIX}")
         try:
             with part.open("wb") as file:

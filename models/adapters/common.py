@@ -1,6 +1,6 @@
 """What every diffusers renderer needs: the first frame, progress, errors of memory."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 
 from models.catalog import SpecError
-from models.pipeline import OutOfMemory, StepCallback
+from models.pipeline import Frame, OutOfMemory, StepCallback
 from models.spec import Stage
 
 IMAGE_PARAM = "input_reference"
@@ -54,11 +54,19 @@ class StepBar:
 
     Unlike `callback_on_step_end`, every pipeline of diffusers has a bar. An exception from the
     callback passes through the pipeline, which ends the batch at this step.
+
+    `take_previews` is asked for the previews of every step.
     """
 
-    def __init__(self, total: int, on_step: StepCallback) -> None:
+    def __init__(
+        self,
+        total: int,
+        on_step: StepCallback,
+        take_previews: Callable[[], Sequence[Frame]] = tuple,
+    ) -> None:
         self._total = total
         self._on_step = on_step
+        self._take_previews = take_previews
         self._done = 0
 
     def __enter__(self) -> Self:
@@ -75,7 +83,7 @@ class StepBar:
     def update(self, steps: int = 1) -> None:
         """Count `steps` more denoising steps."""
         self._done += steps
-        self._on_step(Stage.DENOISING, self._done, self._total)
+        self._on_step(Stage.DENOISING, self._done, self._total, self._take_previews())
 
 
 def weight_bytes(parts: Iterable[object]) -> int:

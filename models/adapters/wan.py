@@ -23,6 +23,7 @@ from models.adapters.common import (
     weight_bytes,
 )
 from models.adapters.wan_decode import decode_tiled, stream_decode
+from models.adapters.wan_preview import PreviewMaker
 from models.catalog import BUILTIN_PREFIX, ModelCard
 from models.pipeline import Clip, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
@@ -125,13 +126,14 @@ class WanAdapter:
         on_step(Stage.DENOISING, 0, first.num_inference_steps)
         pipe = loaded.pipelines[first.kind]
         decode = stream_decode
+        previews: PreviewMaker | None = PreviewMaker(first.kind, first.num_inference_steps)
         pipe.vae.disable_tiling()
         if low_memory and loaded.card.low_memory.get("vae_tiling"):
-            decode = decode_tiled
+            decode, previews = decode_tiled, None
             pipe.vae.enable_tiling()
         work = f"{len(specs)} x {first.size}, {first.num_frames} frames"
         with memory_errors_named(work):
-            latents = _denoise(pipe, arguments, on_step)
+            latents = _denoise(pipe, arguments, on_step, previews)
         return [
             Clip(decode(pipe.vae, latents[row : row + 1], on_step), Fraction(spec.fps))
             for row, spec in enumerate(specs)
@@ -237,10 +239,16 @@ def _arguments(loaded: _Loaded, specs: Sequence[VideoSpec]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _denoise(
-    pipe: WanPipeline | PerRowImageToVideo, arguments: dict[str, Any], on_step: StepCallback
+    pipe: WanPipeline | PerRowImageToVideo,
+    arguments: dict[str, Any],
+    on_step: StepCallback,
+    previews: PreviewMaker | None,
 ) -> torch.Tensor:
     """Sample latents: [N, C, F, h, w]. Image-to-video ends with the clean first one put back."""
-    pipe.progress_bar = lambda total: StepBar(total, on_step)
+    take = previews.take if previews else tuple
+    pipe.progress_bar = lambda total: StepBar(total, on_step, take)
+    if previews:
+        arguments = {**arguments, "callback_on_step_end": previews.watch}
     try:
         latents: torch.Tensor = pipe(**arguments, output_type="latent").frames
     finally:

@@ -4,8 +4,8 @@
 latent frame by latent frame inside, so we drive its decoder and keep one chunk.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ def stream_decode(
     total = latents.shape[2]
     with memory_errors_named("decoding one latent frame"):
         scaled = _denormalize(vae, latents)
-    caches = [None] * sum(isinstance(part, WanCausalConv3d) for part in vae.decoder.modules())
+    caches = _new_caches(vae)
     for index in range(total):
         with memory_errors_named("decoding one latent frame"):
             chunk = _decode_chunk(vae, scaled[:, :, index : index + 1], caches, is_first=index == 0)
@@ -72,9 +72,7 @@ def decode_tiled(
         rows = slice(top // scale, (top + vae.tile_sample_min_height) // scale)
         columns = slice(left // scale, (left + vae.tile_sample_min_width) // scale)
 
-        def on_tile_step(stage: Stage, done: int, _total: int, before: int = number) -> None:
-            on_step(stage, before * per_tile + done, len(corners) * per_tile)
-
+        on_tile_step = _part_of(on_step, number * per_tile, len(corners) * per_tile)
         tile = np.stack([*stream_decode(vae, latents[:, :, :, rows, columns], on_tile_step)])
         if clip is None:
             clip = np.zeros((len(tile), height, width, 3), np.uint8)
@@ -82,6 +80,36 @@ def decode_tiled(
         _lay(tile, place, (overlaps[0] if top else 0, overlaps[1] if left else 0))
     if clip is not None:
         yield from clip
+
+
+def decode_pictures(vae: AutoencoderKLWan, latents: torch.Tensor, index: int) -> list[Frame]:
+    """Latent frame `index` of every clip as one picture: uint8 [H, W, 3], RGB.
+
+    For the eye only. Exact for index 0; a later frame decoded without those before it keeps its
+    shapes, while its colours are a little off.
+
+    Args:
+        vae: as of `stream_decode`.
+        latents: [N, C, F, h, w], normalized.
+        index: below F.
+
+    Raises:
+        OutOfMemory: the device has too little room.
+    """
+    with memory_errors_named("a preview"):
+        scaled = _denormalize(vae, latents[:, :, index : index + 1])
+        pixels = _decode(vae, scaled, _new_caches(vae), is_first=True)
+        return [clip[0] for clip in _to_frames(pixels)]
+
+
+def _part_of(on_step: StepCallback, before: int, of_all: int) -> StepCallback:
+    """A callback whose steps come after `before` others of `of_all`."""
+
+    def on_part_step(stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
+        del total  # of the part
+        on_step(stage, before + done, of_all, previews)
+
+    return on_part_step
 
 
 def _lay(
@@ -117,18 +145,37 @@ def _denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     return scaled
 
 
-@torch.inference_mode()
+def _new_caches(vae: AutoencoderKLWan) -> list[Any]:
+    """Empty ones of a clip, one for each layer that looks back in time."""
+    return [None] * sum(isinstance(part, WanCausalConv3d) for part in vae.decoder.modules())
+
+
 def _decode_chunk(
     vae: AutoencoderKLWan, latent: torch.Tensor, caches: list[Any], *, is_first: bool
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """One latent frame to uint8 [1 or 4, H, W, 3]; changes `caches`."""
+    [frames] = _to_frames(_decode(vae, latent, caches, is_first=is_first))
+    return cast("np.ndarray[Any, np.dtype[np.uint8]]", frames)
+
+
+@torch.inference_mode()
+def _decode(
+    vae: AutoencoderKLWan, latents: torch.Tensor, caches: list[Any], *, is_first: bool
+) -> torch.Tensor:
+    """One latent frame of N clips to pixels, [N, 3, 1 or 4, H, W] in [-1, 1] or a little beyond."""
     # The decoder doubles frames except in the first chunk, and knows it by this flag alone.
     first = {"first_chunk": True} if is_first else {}
-    pixels = vae.decoder(latent, feat_cache=caches, feat_idx=[0], **first)
+    pixels: torch.Tensor = vae.decoder(latents, feat_cache=caches, feat_idx=[0], **first)
     if vae.config.patch_size is not None:
         pixels = unpatchify(pixels, patch_size=vae.config.patch_size)
-    levels = pixels[0].float().clamp(-1, 1).mul(127.5).add(127.5).round()
+    return pixels
+
+
+@torch.inference_mode()
+def _to_frames(pixels: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Pixels to uint8 [N, T, H, W, 3]."""
+    levels = pixels.float().clamp(-1, 1).mul(127.5).add(127.5).round()
     frames: np.ndarray[Any, np.dtype[np.uint8]] = (
-        levels.to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
+        levels.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
     )
     return frames

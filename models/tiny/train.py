@@ -2,7 +2,8 @@
 
 The stages, in order: `vae` (autoencoder), `latents` (a pool of encoded clips), `transformer` (with
 the text encoder), `decoder` (the autoencoder's decoder on noisy latents; may run beside
-`transformer`) and `export`. Each goes on where it stopped. On a CPU, set MALLOC_MMAP_MAX_=0 and
+`transformer`) and `export`. Each goes on where it stopped; with `--start` the transformer begins
+with the weights of a finished pipeline, on another schedule. On a CPU, set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000 first: glibc otherwise returns large tensors to the system after
 every operation, which makes rendering several times slower.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,12 @@ from models.tiny.tokenizer import build_tokenizer
 from models.tiny.train_transformer import Parts, TransformerSettings, train_transformer
 from models.tiny.train_vae import VaeSettings, train_vae
 from models.tiny.training import Budget
-from models.tiny.untyped import AutoencoderKLWan
+from models.tiny.untyped import (
+    AutoencoderKLWan,
+    Tokenizer,
+    UMT5EncoderModel,
+    WanTransformer3DModel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,45 +40,95 @@ DEFAULT_MINUTES = 35.0
 DEFAULT_CLIPS = 12_000
 
 
-def run_vae(out: Path, budget: Budget, seed: int, _num_clips: int) -> None:
+# Gentler rates than from scratch: what is trained on already works.
+GENTLE_MATRIX_RATE = 1.5e-3
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage is told.
+
+    `out` is the folder of states and results, `num_clips` the size of the latent pool. `start` is
+    a pipeline folder whose transformer and text encoder are trained further, None to begin anew.
+    """
+
+    out: Path
+    budget: Budget
+    seed: int
+    num_clips: int
+    start: Path | None
+
+
+def run_vae(job: Job) -> None:
     """Trains encoder and decoder; writes `out/vae`."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     vae = build_vae()
-    train_vae(vae, out / "vae.pt", budget, VaeSettings(seed=seed))
+    train_vae(vae, job.out / "vae.pt", job.budget, VaeSettings(seed=job.seed))
 
 
-def run_latents(out: Path, _budget: Budget, seed: int, num_clips: int) -> None:
+def run_latents(job: Job) -> None:
     """Encodes the pool; writes `out/latents` and the statistics in `out/latents.json`."""
-    vae = AutoencoderKLWan.from_pretrained(out / "vae").eval()
-    encode_pool(vae, out / "latents", num_clips, seed)
-    pool = load_pool(out / "latents")
+    vae = AutoencoderKLWan.from_pretrained(job.out / "vae").eval()
+    encode_pool(vae, job.out / "latents", job.num_clips, job.seed)
+    pool = load_pool(job.out / "latents")
     statistics = {"latents_mean": pool.mean, "latents_std": pool.std}
-    (out / "latents.json").write_text(json.dumps(statistics))
+    (job.out / "latents.json").write_text(json.dumps(statistics))
 
 
-def run_transformer(out: Path, budget: Budget, seed: int, _num_clips: int) -> None:
+def run_transformer(job: Job) -> None:
     """Trains transformer and text encoder; writes `out/transformer` and `out/text_encoder`."""
-    torch.manual_seed(seed)
+    torch.manual_seed(job.seed)
     tokenizer = build_tokenizer()
-    parts = Parts(build_transformer(), build_text_encoder(len(tokenizer)), tokenizer)
-    pool = load_pool(out / "latents")
-    train_transformer(parts, pool, out / "transformer.pt", budget, TransformerSettings(seed=seed))
+    settings = TransformerSettings(seed=job.seed)
+    if job.start is None:
+        parts = Parts(build_transformer(), build_text_encoder(len(tokenizer)), tokenizer)
+    else:
+        parts = load_parts(job.start, tokenizer)
+        settings = replace(settings, matrix_rate=GENTLE_MATRIX_RATE, other_rate=1e-3)
+    pool = load_pool(job.out / "latents")
+    train_transformer(parts, pool, job.out / "transformer.pt", job.budget, settings)
 
 
-def run_decoder(out: Path, budget: Budget, seed: int, _num_clips: int) -> None:
+def run_decoder(job: Job) -> None:
     """Trains the decoder alone; updates `out/vae`, whose encoder stays as it is."""
-    vae = AutoencoderKLWan.from_pretrained(out / "vae")
-    # Gentler rates than from scratch: the decoder already works.
-    settings = VaeSettings(seed=seed + 1, matrix_rate=1.5e-3, other_rate=5e-4, is_decoder_only=True)
-    train_vae(vae, out / "decoder.pt", budget, settings)
+    vae = AutoencoderKLWan.from_pretrained(job.out / "vae")
+    settings = VaeSettings(
+        seed=job.seed + 1, matrix_rate=GENTLE_MATRIX_RATE, other_rate=5e-4, is_decoder_only=True
+    )
+    train_vae(vae, job.out / "decoder.pt", job.budget, settings)
 
 
-def run_export(out: Path, _budget: Budget, _seed: int, _num_clips: int) -> None:
+def run_export(job: Job) -> None:
     """Writes the pipeline folder `out/checkpoint`."""
-    export(out, out / "checkpoint")
+    export(job.out, job.out / "checkpoint")
 
 
-STAGES: dict[str, Callable[[Path, Budget, int, int], None]] = {
+def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
+    """Loads what trains together from a pipeline folder, in float32.
+
+    Args:
+        folder: A saved pipeline whose text encoder was made for `tokenizer`.
+        tokenizer: The tokenizer of the captions.
+
+    Raises:
+        ValueError: The text encoder has another number of tokens.
+    """
+    text_encoder = UMT5EncoderModel.from_pretrained(
+        folder / "text_encoder", dtype=torch.float32, local_files_only=True
+    )
+    num_tokens = text_encoder.config.vocab_size
+    if num_tokens != len(tokenizer):
+        raise ValueError(
+            f"{folder} knows {num_tokens} tokens, the tokenizer {len(tokenizer)}: "
+            "start from a checkpoint of the same vocabulary"
+        )
+    transformer = WanTransformer3DModel.from_pretrained(
+        folder / "transformer", torch_dtype=torch.float32, local_files_only=True
+    )
+    return Parts(transformer.train(), text_encoder.train(), tokenizer)
+
+
+STAGES: dict[str, Callable[[Job], None]] = {
     "vae": run_vae,
     "latents": run_latents,
     "transformer": run_transformer,
@@ -88,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES, help="of each stage")
     parser.add_argument("--steps", type=int, help="of each stage; in place of minutes")
     parser.add_argument("--clips", type=int, default=DEFAULT_CLIPS, help="size of the latent pool")
+    parser.add_argument("--start", type=Path, help="pipeline folder to train further from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -95,9 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     budget = Budget(minutes=options.minutes, num_steps=options.steps)
+    job = Job(options.out, budget, options.seed, options.clips, options.start)
     for name, stage in STAGES.items():
         if options.stage in (name, "all"):
-            stage(options.out, budget, options.seed, options.clips)
+            stage(job)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ def encode(kind: str, seconds: float, *, channels: int = 1, rate: int = 48_000) 
     return encode_samples(tone, rate, container_format, codec)
 
 
-def encode_samples(samples: npt.NDArray[np.float32], rate: int, container_format: str, codec: str) -> bytes:
+def encode_samples(
+    samples: npt.NDArray[np.float32], rate: int, container_format: str, codec: str
+) -> bytes:
     """`samples` float32 [C, T] as a file."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[0]]
     out = io.BytesIO()

@@ -71,9 +71,20 @@ def pid_of(stack: LocalStack, name: str) -> int:
     parts = {child.name: child.pid for child in stack.children}
     if name != "child":
         return parts[name]
-    task = Path(f"/proc/{parts['worker']}/task/{parts['worker']}/children")
-    [renderer] = [pid for pid in task.read_text().split() if not _is_tracker(pid)]
-    return int(renderer)
+    renderer = find_renderer(parts["worker"])
+    assert renderer is not None
+    return renderer
+
+
+def find_renderer(worker_pid: int) -> int | None:
+    """Process id of the child of a worker, which owns the device; None if it has none now."""
+    task = Path(f"/proc/{worker_pid}/task/{worker_pid}/children")
+    try:
+        renderers = [pid for pid in task.read_text().split() if not _is_tracker(pid)]
+    except OSError:
+        # Somebody died while we looked.
+        return None
+    return int(renderers[0]) if renderers else None
 
 
 def roomy_configs(folder: Path) -> Path:

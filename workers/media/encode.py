@@ -56,7 +56,8 @@ def encode_video(
         path: ends up holding an MP4; its folder exists.
         num_frames: how many frames the clip must have.
         label: the generated-content label, from `workers.media.label.build_label`.
-        on_step: called with the clip's stage after every frame.
+        on_step: called with the clip's stage after every frame; the first and the middle one
+            are its previews.
 
     Raises:
         EncodeError: a side is odd, frames differ in shape, or their number is wrong.
@@ -94,7 +95,8 @@ def _write(
             if sound:
                 sound.write_until(done / clip.fps)
             if on_step:
-                on_step(clip.stage, done, num_frames)
+                is_preview = done in (1, num_frames // 2 + 1)
+                on_step(clip.stage, done, num_frames, [frame] if is_preview else ())
         container.mux(video.encode())
         if sound:
             sound.close()

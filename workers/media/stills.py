@@ -1,5 +1,6 @@
 """Pictures of a clip, taken while its frames pass by: a thumbnail and a spritesheet."""
 
+import io
 from collections.abc import Iterable, Iterator
 from math import ceil
 from pathlib import Path
@@ -19,6 +20,11 @@ TILE_SIDE = 240
 SHEET_COLUMNS = 4
 MAX_TILES = 16
 QUALITY = 88
+
+PREVIEW_SIDE = 320
+"""Longest side of a preview frame, in pixels; smaller clips keep their size."""
+
+PREVIEW_QUALITIES = (80, 50, 20)
 
 
 class Stills:
@@ -62,6 +68,23 @@ class Stills:
             row, column = divmod(index, columns)
             sheet.paste(tile, (column * width, row * height))
         _save(sheet, path, "JPEG", label)
+
+
+def encode_preview(frame: Frame, label: dict[str, str], most_bytes: int) -> bytes | None:
+    """`frame` as a small JPEG with the label in XMP; None if none of at most `most_bytes` is to be.
+
+    Args:
+        frame: uint8 [H, W, 3], RGB.
+        label: the generated-content label, from `workers.media.label.build_label`.
+        most_bytes: coarser qualities are tried until it fits.
+    """
+    picture = _shrunken(frame, PREVIEW_SIDE)
+    for quality in PREVIEW_QUALITIES:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality, xmp=label_xmp(label))
+        if file.tell() <= most_bytes:
+            return file.getvalue()
+    return None
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from gateway.accounts.service import Caller
 from gateway.api.deps import CallerDep, ServicesDep
 from gateway.api.v1.body import IMAGE_FIELD, VideoBody, VideoBodyDep
-from gateway.api.v1.schemas import VideoMetadata, VideoObject
+from gateway.api.v1.schemas import EtaSeconds, VideoMetadata, VideoObject, eta_seconds
 from gateway.api.v1.videos import look
 from gateway.domain.entitlement import cheaper_request, check_plan
 from gateway.domain.errors import InvalidRequest, PlanLimit
@@ -19,6 +19,7 @@ from gateway.ids import JOB_PREFIX, new_id
 from gateway.jobs.admission import build_spec, find_card
 from gateway.jobs.audio import GivenAudio, accept_audio
 from gateway.jobs.files import input_key, job_folder
+from gateway.jobs.foresight import Request
 from gateway.jobs.idempotency import identify
 from gateway.jobs.images import NormalisedImage, normalise_image
 from gateway.jobs.request import AudioSpeech, VideoRequest, kind_of, parse_request
@@ -86,6 +87,7 @@ class Estimate(BaseModel):
         affordable: whether the available points cover it.
         plan_allows: whether the account's plan does; `plan_limit` says what it does not.
         cheaper_request: the dearest request of the kind that would fit, if this one does not.
+        eta_seconds: when the video would be there; null while no worker lives.
     """
 
     object: str = "video.estimate"
@@ -98,6 +100,7 @@ class Estimate(BaseModel):
     plan_allows: bool
     plan_limit: dict[str, Any] | None
     cheaper_request: dict[str, Any] | None
+    eta_seconds: EtaSeconds | None
 
 
 @router.post("", openapi_extra=_REQUEST_BODY)
@@ -126,24 +129,38 @@ def create_video(
             num_retries=x_stainless_retry_count,
         ),
     )
-    placed = _place(services, caller, order)
+    placed = place_order(services, caller, order)
     if placed.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
-    else:
-        services.queue.ring(asked.card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
-        services.queue.announce(Change.SUBMITTED, {placed.job_id: caller.account_id})
     return look(services, caller, placed.job_id, response)
+
+
+def place_order(services: Services, caller: Caller, order: Order) -> Placed:
+    """Commit the order's job, then ring for it and tell; a replay is left as it is.
+
+    Raises:
+        AccountSuspended, PlanLimit, TooManyJobs, DailyLimit, InsufficientPoints,
+        IdempotencyMismatch: nothing is left.
+    """
+    placed = _place(services, caller, order)
+    if not placed.is_replay:
+        services.queue.ring(order.card.pool, [AttemptRef(job_id=placed.job_id, attempt=0)])
+        services.queue.announce(Change.SUBMITTED, {placed.job_id: caller.account_id})
+    return placed
 
 
 @router.post("/estimate", openapi_extra=_REQUEST_BODY)
 def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep) -> Estimate:
-    """The price of a request, and whether plan and points allow it. Holds nothing."""
+    """The price of a request, whether plan and points allow it, and when. Holds nothing."""
     asked = _read(body, services)
     card, spec = asked.card, asked.spec
     plans, prices = services.configuration.plans, services.configuration.prices
     with services.database.write() as connection:
         plan = refresh(connection, caller.account_id, plans=plans, now=services.clock.now())
         available = available_points(connection, caller.account_id)
+    request = Request(card.pool, caller.account_id, plan.id, spec.batch_key)
+    with services.database.read() as connection:
+        eta = services.forecasts.foresee(connection, request)
     quote = prices.quote(spec)
     limit = None
     try:
@@ -163,6 +180,7 @@ def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep)
         plan_allows=limit is None,
         plan_limit=limit,
         cheaper_request=describe(cheaper, prices.quote(cheaper).points) if cheaper else None,
+        eta_seconds=eta_seconds(eta),
     )
 
 

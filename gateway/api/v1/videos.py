@@ -66,6 +66,16 @@ def cancel_video(
     video_id: str, caller: CallerDep, services: ServicesDep, response: Response
 ) -> VideoObject:
     """End a job that waits or runs and give its points back. Once ended, nothing changes."""
+    cancel_job(services, caller, video_id)
+    return look(services, caller, video_id, response)
+
+
+def cancel_job(services: Services, caller: Caller, video_id: str) -> None:
+    """Commit the end of an open job, then tell its worker and drop its files.
+
+    Raises:
+        NotFound: the caller has no such job.
+    """
     with services.database.write() as connection:
         moved = cancel(
             connection,
@@ -77,7 +87,6 @@ def cancel_video(
     if moved is not None:
         _tell_canceled(services, moved)
         services.store.delete_prefix(job_folder(video_id))
-    return look(services, caller, video_id, response)
 
 
 @router.delete("/{video_id}")

@@ -41,7 +41,7 @@ async def put_artifact(
     content_type: Annotated[str, Header()] = "application/octet-stream",
 ) -> None:
     """Store one file of an attempt; sent again, it replaces the first. Published by `complete`."""
-    await run_in_threadpool(_check_attempt, services, job_id, attempt)
+    await run_in_threadpool(check_attempt, services, job_id, attempt)
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
         async for chunk in request.stream():
@@ -56,10 +56,15 @@ async def put_artifact(
             )
         file.seek(0)
         key = artifact_key(job_id, attempt, role)
-        await run_in_threadpool(_store, services, key, file, content_type)
+        await run_in_threadpool(store_file, services, key, file, content_type)
 
 
-def _check_attempt(services: Services, job_id: str, attempt: int) -> None:
+def check_attempt(services: Services, job_id: str, attempt: int) -> None:
+    """Make sure that the attempt may still end with a video.
+
+    Raises:
+        StaleAttempt: it may not.
+    """
     with services.database.read() as connection:
         job = find_job(connection, job_id)
     if job is None or job.state.is_terminal or job.attempt != attempt:
@@ -73,7 +78,12 @@ def _write(file: IO[bytes], chunk: bytes) -> None:
         raise Unavailable(f"no room for the upload: {error.strerror}") from error
 
 
-def _store(services: Services, key: str, file: IO[bytes], content_type: str) -> None:
+def store_file(services: Services, key: str, file: IO[bytes], content_type: str) -> None:
+    """Put one file of an attempt into the store.
+
+    Raises:
+        Unavailable: the store did not take it.
+    """
     try:
         services.store.put(key, file, content_type)
     except OSError as error:

@@ -160,6 +160,21 @@ def test_an_account_at_its_cap_stands_aside_and_comes_back(
     assert take() == first[1:2]
 
 
+def test_a_job_that_came_while_its_account_was_full_elsewhere_is_not_forgotten(
+    services: Services, plans: Plans, clock: ManualClock, take: Callable[..., list[str]]
+) -> None:
+    with services.database.write() as connection:
+        add_accounts(connection, {"acc_a": "free"}, now=clock.now())
+        first = add_job(connection, Want("acc_a"), plans=plans, now=clock.now())
+    assert take() == [first]
+    with services.database.write() as connection:
+        second = add_job(connection, Want("acc_a", pool="other"), plans=plans, now=clock.now())
+    assert take(pool="other") == []
+    with services.database.write() as connection:
+        finish(connection, first, plans, clock)
+    assert take(pool="other") == [second]
+
+
 def test_a_canceled_head_gives_way_and_the_last_one_empties_the_lane(
     services: Services, plans: Plans, clock: ManualClock, take: Callable[..., list[str]]
 ) -> None:

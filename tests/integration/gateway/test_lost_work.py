@@ -11,6 +11,7 @@ from sqlalchemy import select
 from gateway.db.tables import attempt, job
 from gateway.housekeeping import clean, reap_lost_jobs, ring_lost_deliveries
 from gateway.jobs.eta import KEEP_FOR
+from gateway.jobs.files import artifact_key, job_folder
 from gateway.protocol import (
     DELIVERY_FUNCTION,
     ArtifactRole,
@@ -104,6 +105,33 @@ def test_a_render_that_outlived_its_lease_still_counts_if_nobody_took_over(
         assert connection.execute(select(attempt.c.outcome)).scalars().all() == ["succeeded"]
 
 
+def test_what_was_uploaded_in_time_counts_as_well(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [assignment] = worker.claim()
+    worker.upload(assignment, ArtifactRole.VIDEO, VIDEO_BYTES)
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    assert worker.complete(assignment).status_code == 204
+    key = artifact_key(video_id, 1, ArtifactRole.VIDEO)
+    assert services.store.size_bytes(key) == len(VIDEO_BYTES)
+
+
+def test_files_of_a_lost_attempt_go_when_another_has_succeeded(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [lost] = worker.claim()
+    worker.upload(lost, ArtifactRole.VIDEO, VIDEO_BYTES)
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    [again] = worker.claim()
+    worker.finish(again)
+    clean(services)
+    assert list(services.store.list_folders(job_folder(video_id))) == ["2"]
+
+
 def test_a_job_that_loses_every_worker_fails_and_is_refunded(
     client: Client, worker: PaperWorker, services: Services, clock: ManualClock
 ) -> None:
@@ -184,6 +212,40 @@ def test_videos_are_kept_as_long_as_the_plan_says(
     assert answer.status_code == 404
     assert "expired" in answer.json()["error"]["message"]
     assert client.video(video_id)["status"] == "completed"
+
+
+def test_an_upload_outlives_the_lease(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    """Nobody has taken the job since, so the video counts; its file must not be swept away."""
+    video_id = client.submit().json()["id"]
+    [late] = worker.claim()
+    assert worker.upload(late, ArtifactRole.VIDEO, VIDEO_BYTES).status_code == 204
+    clock.advance(seconds=services.settings.lease_s + 1)
+    assert reap_lost_jobs(services) == 1
+
+    assert worker.complete(late).status_code == 204
+    clean(services)
+    assert client.get(f"/videos/{video_id}/content").content == VIDEO_BYTES
+
+
+def test_files_of_lost_attempts_go_when_their_job_has_ended(
+    client: Client, worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    video_id = client.submit().json()["id"]
+    [zombie] = worker.claim()
+    clock.advance(seconds=services.settings.lease_s + 1)
+    reap_lost_jobs(services)
+    assert worker.upload(zombie, ArtifactRole.VIDEO, VIDEO_BYTES[::-1]).status_code == 204
+    [heir] = worker.claim()
+    assert worker.complete(zombie).status_code == 409
+    clean(services)
+    assert set(services.store.list_folders(f"jobs/{video_id}")) == {"1"}
+
+    worker.finish(heir)
+    clean(services)
+    assert set(services.store.list_folders(f"jobs/{video_id}")) == {"2"}
+    assert client.get(f"/videos/{video_id}/content").content == VIDEO_BYTES
 
 
 def test_files_that_a_crash_left_are_dropped(

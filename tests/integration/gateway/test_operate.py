@@ -9,6 +9,7 @@ from redis import Redis
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
+from gateway.admin.log import list_log, verify_log
 from gateway.cli.operate import operate
 from gateway.db.tables import attempt
 from gateway.housekeeping import reap_lost_jobs
@@ -150,6 +151,11 @@ def test_a_job_that_is_taken_back_waits_again_with_its_hold(
     with services.database.read() as connection:
         row = connection.execute(select(attempt)).one()
         assert list(audit(connection)) == []
+        [line] = list_log(connection, before=None, limit=2)
+        assert verify_log(connection).first_broken is None
+    logged = (line.entry.action, line.entry.reason, line.entry.details)
+    lost_one = {"job_id": video_id, "attempt": 1, "worker": "paper"}
+    assert logged == ("job.requeue", "its fan is loud", lost_one)
     assert (row.outcome, row.error_code) == ("lost", "worker_lost")
     with Redis.from_url(redis_url) as redis:
         assert redis.lrange(f"rq:queue:{queue_name('default')}", 0, -1)[-1].endswith(b"-a2")

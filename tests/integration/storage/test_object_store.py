@@ -79,6 +79,15 @@ def test_put_again_replaces(place: Place) -> None:
     assert place.fetch(place.store.sign_url(KEY, 60)).content == b"another"
 
 
+def test_put_again_clears_what_a_kill_left(local_place: Place) -> None:
+    path = local_place.store.local_path("a/b.mp4")
+    assert path is not None
+    path.parent.mkdir(parents=True)
+    path.with_name("b.mp4.0123abcd.part").write_bytes(b"half of it")
+    put(local_place.store, "a/b.mp4")
+    assert [each.name for each in path.parent.iterdir()] == ["b.mp4"]
+
+
 def test_an_empty_file_is_a_file(place: Place) -> None:
     put(place.store, KEY, b"")
     assert place.store.size_bytes(KEY) == 0

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -149,15 +149,15 @@ def test_a_frame_unlike_the_others_leaves_no_file(
 
 
 def test_progress_counts_frames(make_clip: MakeClip, label: Label, tmp_path: Path) -> None:
-    seen: list[tuple[Stage, int, int]] = []
-    encode_video(
-        make_clip(3),
-        tmp_path / "video.mp4",
-        num_frames=3,
-        label=label,
-        on_step=lambda *step: seen.append(step),
-    )
-    assert seen == [(Stage.ENCODING, done, 3) for done in (1, 2, 3)]
+    seen: list[tuple[Stage, int, int, int]] = []
+
+    def note(stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
+        seen.append((stage, done, total, len(previews)))
+
+    path = tmp_path / "video.mp4"
+    encode_video(make_clip(3), path, num_frames=3, label=label, on_step=note)
+    previews = (1, 1, 0)
+    assert seen == [(Stage.ENCODING, done, 3, previews[done - 1]) for done in (1, 2, 3)]
 
 
 def test_frames_are_dropped_once_they_are_written(
@@ -183,7 +183,8 @@ def test_a_cancel_halfway_leaves_no_file_and_keeps_the_old_one(
     path = tmp_path / "video.mp4"
     path.write_bytes(b"from an earlier attempt")
 
-    def stop(_stage: Stage, done: int, _total: int) -> None:
+    def stop(_stage: Stage, done: int, _total: int, previews: Sequence[Frame] = ()) -> None:
+        del previews
         if done == 5:
             raise Canceled
 

@@ -1,5 +1,6 @@
 """Thumbnail and spritesheet, taken from a stream of frames that nobody keeps."""
 
+import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +13,7 @@ from PIL import Image
 from models.pipeline import Clip, Frame
 from workers.media.finish import finish_clip
 from workers.media.label import read_label
-from workers.media.stills import Stills, spread
+from workers.media.stills import Stills, encode_preview, spread
 
 Label = dict[str, str]
 
@@ -66,6 +67,26 @@ def test_spread_is_even_and_holds_both_ends(count: int) -> None:
     assert (picks[0], picks[-1]) == (0, count - 1)
     gaps = [later - earlier for earlier, later in pairwise(picks)]
     assert max(gaps, default=0) - min(gaps, default=0) <= 1
+
+
+def test_a_preview_is_a_small_labelled_jpeg(label: Label, tmp_path: Path) -> None:
+    [frame] = _ramp(1, 1280, 704)
+    jpeg = encode_preview(frame + 50, label, 64 * 1024)
+    assert jpeg is not None
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (320, 176))
+        assert _shows(picture, 160, 88) == 10
+    (tmp_path / "preview.jpg").write_bytes(jpeg)
+    assert read_label(tmp_path / "preview.jpg") == label
+
+
+def test_a_preview_of_noise_is_coarser_to_stay_small(label: Label) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (320, 320, 3), np.uint8)
+    fine, coarse = (encode_preview(noise, label, most) for most in (1_000_000, 40_000))
+    assert fine is not None
+    assert coarse is not None
+    assert len(coarse) <= 40_000 < len(fine)
+    assert encode_preview(noise, label, 1_000) is None
 
 
 def test_large_frames_shrink_and_are_not_kept(count_live: Callable[[Frame], int]) -> None:

@@ -1,13 +1,13 @@
 """Cards, specs and step callbacks for the fixture checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from models.catalog import ModelCard
-from models.pipeline import StepCallback
+from models.pipeline import Frame, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 from tests.unit.models.wan_checkpoint import save_wan_checkpoint
 
@@ -89,20 +89,30 @@ def steps() -> Steps:
 @pytest.fixture
 def note_step(steps: Steps) -> StepCallback:
     """A step callback that remembers its calls."""
-    return lambda *step: steps.append(step)
+
+    def note(stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
+        del previews
+        steps.append((stage, done, total))
+
+    return note
 
 
 @pytest.fixture
 def ignore_steps() -> StepCallback:
     """A step callback that never stops anything."""
-    return lambda _stage, _done, _total: None
+
+    def ignore(_stage: Stage, _done: int, _total: int, previews: Sequence[Frame] = ()) -> None:
+        del previews
+
+    return ignore
 
 
 @pytest.fixture
 def forbid_steps() -> StepCallback:
     """A step callback for what must be refused before any work."""
 
-    def fail(stage: Stage, done: int, total: int) -> None:
+    def fail(stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
+        del previews
         pytest.fail(f"work began: {stage} {done}/{total}")
 
     return fail

@@ -1,7 +1,7 @@
 """What a renderer promises, held against Wan with random weights."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +15,7 @@ from PIL import Image
 
 from models.adapters.wan import WanAdapter
 from models.catalog import ModelCard, SpecError
-from models.pipeline import Canceled, Clip, OutOfMemory, StepCallback, VideoPipeline
+from models.pipeline import Canceled, Clip, Frame, OutOfMemory, StepCallback, VideoPipeline
 from models.registry import create_pipeline
 from models.spec import Kind, Stage, VideoSpec
 
@@ -193,7 +193,8 @@ def test_a_canceled_batch_leaves_no_trace_in_the_next(
     expected = _video(adapter.generate([spec], ignore_steps)[0])
     seen = []
 
-    def stop(stage: Stage, done: int, _total: int) -> None:
+    def stop(stage: Stage, done: int, _total: int, previews: Sequence[Frame] = ()) -> None:
+        del previews
         seen.append((stage, done))
         if seen[-1] == stop_at:
             raise Canceled

@@ -9,6 +9,8 @@ from models.speech.probe import probe_duration_s, sniff
 from tests.support.sounds import ENCODERS, encode
 
 SECONDS = 2.0
+
+
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_the_length_of_each_kind_is_read_from_its_headers(kind: str) -> None:
     data = encode(kind, SECONDS)

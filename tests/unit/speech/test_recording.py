@@ -48,7 +48,9 @@ def test_loudness_is_that_of_the_standard() -> None:
     """EBU Tech 3341, case 1: a stereo tone of 1 kHz at -23 dBFS is -23 LUFS."""
     times = np.arange(20 * RATE) / RATE
     signal = 10 ** (-23 / 20) * np.sin(2 * np.pi * 1000 * times)
-    assert loudness_lufs(np.stack([signal] * 2).astype(np.float32), RATE) == pytest.approx(-23, abs=0.1)
+    assert loudness_lufs(np.stack([signal] * 2).astype(np.float32), RATE) == pytest.approx(
+        -23, abs=0.1
+    )
 
 
 def test_peaks_stay_below_full_scale(tmp_path: Path) -> None:
@@ -82,7 +84,10 @@ def test_a_loud_recording_that_only_touches_full_scale_is_taken(tmp_path: Path) 
 
 def test_length_has_limits_on_both_sides(tmp_path: Path) -> None:
     short = refusal(write_wav(tmp_path / "a.wav", tone(0.3)))
-    assert (short.code, "0.30 s, it needs 0.5 s" in short.message) == (Refusal.AUDIO_TOO_SHORT, True)
+    assert (short.code, "0.30 s, it needs 0.5 s" in short.message) == (
+        Refusal.AUDIO_TOO_SHORT,
+        True,
+    )
     read_recording(write_wav(tmp_path / "b.wav", tone(60.0, rate=8000), rate=8000))
     long = refusal(write_wav(tmp_path / "c.wav", tone(61.0, rate=8000), rate=8000))
     assert (long.code, "60 s" in long.message) == (Refusal.AUDIO_TOO_LONG, True)

@@ -17,7 +17,9 @@ from models.spec import Emotion, EmotionName
 def test_the_gateways_part_loads_nothing_heavy(module: str) -> None:
     heavy = "{'numpy', 'torch', 'av', 'scipy', 'pypinyin', 'onnxruntime'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == "[]"
 
 
@@ -109,7 +111,10 @@ def test_chinese_numbers(written: str, spoken: str) -> None:
         ("in 1905 and 2005", "in nineteen oh five and two thousand five"),
         ("1,203 or 1000000", "one thousand two hundred three or one million"),
         ("20% of 3.14", "twenty percent of three point one four"),
-        ("$9.99, £1, $1.01", "nine dollars and ninety-nine cents, one pound, one dollar and one cent"),
+        (
+            "$9.99, £1, $1.01",
+            "nine dollars and ninety-nine cents, one pound, one dollar and one cent",
+        ),
         ("the 21st and 30th", "the twenty-first and thirtieth"),
         ("at 7:30, 8:05, 9:00", "at seven thirty, eight oh five, nine o'clock"),
         ("5 kg at 60 km/h", "five kilograms at sixty kilometers per hour"),

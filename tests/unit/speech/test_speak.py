@@ -35,7 +35,9 @@ def test_sound_and_mouth_are_of_one_length(mixed: Spoken) -> None:
 
 def test_both_voices_are_equally_loud(voices: Voices) -> None:
     levels = [
-        loudness_lufs(perform(SpokenText(text=text), Emotion(), voices=voices).audio.samples, SAMPLE_RATE)
+        loudness_lufs(
+            perform(SpokenText(text=text), Emotion(), voices=voices).audio.samples, SAMPLE_RATE
+        )
         for text in ("你好，朋友。", "Hello, my friend.")
     ]
     assert levels == pytest.approx([-18, -18], abs=1)

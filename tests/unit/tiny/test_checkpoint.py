@@ -13,8 +13,10 @@ from models.tiny.data import list_held_out
 from models.tiny.evaluate import (
     CHECKPOINT,
     Outcome,
+    Results,
     Scores,
     load_pipelines,
+    run_autoencoder,
     run_image_to_video,
     run_text_to_video,
     score,
@@ -67,6 +69,12 @@ def test_a_given_image_moves_as_the_prompt_says(pipelines: tuple[Pipeline, Pipel
     assert min(psnr_db) > 20, "the first frame is the given image"
 
 
+def test_the_autoencoder_alone_keeps_every_shape(pipelines: tuple[Pipeline, Pipeline]) -> None:
+    outcomes = run_autoencoder(pipelines[0], list_held_out()[:NUM_CASES], SEED)
+    assert num_right(outcomes, "colour", "motion", "background") == NUM_CASES
+    assert num_right(outcomes, "shape") >= NUM_CASES - 1
+
+
 def test_the_same_seed_gives_the_same_clip(pipelines: tuple[Pipeline, Pipeline]) -> None:
     one, other = (run_text_to_video(pipelines[0], list_held_out()[:1], 3)[0] for _ in range(2))
     assert (one.clip == other.clip).all()
@@ -90,7 +98,7 @@ def test_no_file_says_where_it_was_made() -> None:
 
 
 def test_the_closing_line_is_short_and_stable() -> None:
-    scores = Scores(100, 0.94, 0.93, 1.0, 0.41, 0.97, 2, 28.0, 0.1)
+    scores = Scores(100, 0.94, 0.93, 1.0, 0.41, 0.97, 2, 28.0, 0.6, 0.99, 0.1)
     assert scores.summary() == (
         "tiny: colour .94 motion .93 background 1.00 shape .41 i2v .97 blank 2/100"
     )
@@ -99,6 +107,6 @@ def test_the_closing_line_is_short_and_stable() -> None:
 def test_a_clip_with_a_blank_frame_counts_as_wrong(pipelines: tuple[Pipeline, Pipeline]) -> None:
     (good,) = run_text_to_video(pipelines[0], list_held_out()[:1], 3)
     blank = Outcome.read(good.wanted, good.clip * 0)
-    scores = score([good, blank], [good], [30.0], 0.1)
+    scores = score(Results([good, blank], [good], [good], [30.0], 0.1))
     assert scores.num_blank_clips == 1
     assert scores.colour <= 0.5

@@ -12,9 +12,11 @@ from models.tiny import latents
 from models.tiny import train_vae as train_vae_module
 from models.tiny.config import build_text_encoder, build_transformer, build_vae
 from models.tiny.data import list_training
+from models.tiny.evaluate import CHECKPOINT
 from models.tiny.latents import Pool, encode_pool, load_pool
 from models.tiny.optimizer import orthogonalize
 from models.tiny.tokenizer import build_tokenizer
+from models.tiny.train import load_parts
 from models.tiny.train_transformer import (
     Parts,
     TransformerSettings,
@@ -24,6 +26,7 @@ from models.tiny.train_transformer import (
 )
 from models.tiny.train_vae import VaeSettings, decode_unclamped, train_vae
 from models.tiny.training import Budget, Draws, Run, cosine_factor
+from models.tiny.untyped import WanTransformer3DModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +122,24 @@ def test_a_resumed_transformer_run_ends_bit_equal(
     assert_same_weights(straight.transformer, resumed.transformer)
     assert_same_weights(straight.text_encoder, resumed.text_encoder)
     assert straight.transformer.proj_out.weight.abs().max() > 0
+
+
+def test_training_further_begins_with_the_weights_of_a_checkpoint(tmp_path: Path) -> None:
+    start = load_parts(CHECKPOINT, build_tokenizer())
+    tensors = [*start.transformer.parameters(), *start.text_encoder.parameters()]
+    assert {each.dtype for each in tensors} == {torch.float32}
+    shipped = WanTransformer3DModel.from_pretrained(CHECKPOINT / "transformer")
+    assert_same_weights(shipped, start.transformer)
+    settings = TransformerSettings(batch_size=2, matrix_rate=1e-5, other_rate=1e-5)
+    train_transformer(start, small_pool(), tmp_path / "run.pt", BUDGET, settings)
+    moved = (start.transformer.proj_out.weight - shipped.proj_out.weight).abs().max()
+    assert 0 < moved < 1e-3, "the first steps go on from the shipped weights"
+
+
+def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    build_text_encoder(7, num_layers=1).save_pretrained(tmp_path / "text_encoder")
+    with pytest.raises(ValueError, match="knows 7 tokens, the tokenizer 218"):
+        load_parts(tmp_path, build_tokenizer())
 
 
 def test_minutes_become_steps_after_the_warm_up(tmp_path: Path) -> None:

@@ -1,12 +1,9 @@
-"""`python -m tests.bench.queue`: does a claim cost more when more jobs wait, and next to bare RQ?
+"""Databases in which jobs wait, and a Valkey beside them: what claims and starts are timed on.
 
-Every size has a database of its own, and they take turns, so that a busy moment of the machine
-falls on all of them alike. Half of the waiting jobs are one account's.
+Half of the waiting jobs are one account's.
 """
 
 import secrets
-import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,9 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from redis import Redis
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -38,7 +33,7 @@ from models.catalog import Catalog, load_catalog
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import POOL, Want, add_accounts, add_jobs, spec_of, with_caps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIZES = (10, 1_000, 100_000)
 NUM_ACCOUNTS = 100
 NO_CAP = 10**6
@@ -53,7 +48,6 @@ class Rig:
     database: Database
     num_waiting: int
     claims: list[float] = field(default_factory=list)
-    latencies: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -65,7 +59,7 @@ class Bench:
     catalog: Catalog
     deliveries: DeliveryQueue
     redis: Redis
-    rq: list[float] = field(default_factory=list)
+    redis_url: str
 
     def fill(self, rig: Rig) -> None:
         """Let the jobs wait."""
@@ -105,6 +99,14 @@ class Bench:
 
         As many jobs wait afterwards as before.
         """
+        self.submit(rig, POOL)
+        self.dequeue(self.deliveries._queue(POOL))
+        asked = time.perf_counter()
+        self.claim(rig)
+        rig.claims.append(time.perf_counter() - asked)
+
+    def submit(self, rig: Rig, bell: str) -> None:
+        """A job comes, and the delivery for it is rung in the queue of `bell`."""
         job_id = f"video_new{next(_numbers):020}"
         order = Order(
             job_id=job_id,
@@ -115,7 +117,6 @@ class Bench:
             identity=RequestIdentity(f"key:{job_id}", job_id, KEY_TTL, replays=False),
         )
         caller = Caller("acc_new", "key", is_suspended=False, scope=Scope.CLIENT)
-        began = time.perf_counter()
         with rig.database.write() as connection:
             submit(
                 connection,
@@ -125,13 +126,7 @@ class Bench:
                 prices=self.prices,
                 now=datetime.now(UTC),
             )
-        self.deliveries.ring(POOL, [AttemptRef(job_id=job_id, attempt=0)])
-        self.dequeue(self.deliveries._queue(POOL))
-        asked = time.perf_counter()
-        self.claim(rig)
-        ended = time.perf_counter()
-        rig.claims.append(ended - asked)
-        rig.latencies.append(ended - began)
+        self.deliveries.ring(bell, [AttemptRef(job_id=job_id, attempt=0)])
 
     def bare_rq(self) -> None:
         """Enqueue and dequeue, as an application on RQ alone would."""
@@ -145,65 +140,13 @@ class Bench:
             raise LookupError("nothing was rung")
 
 
-def main(
-    rounds: Annotated[int, typer.Option(help="Turns of every size.")] = 8,
-    repeats: Annotated[int, typer.Option(help="Jobs of one turn.")] = 25,
-) -> None:
-    """Measure and print."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bench = stack.enter_context(_bench(folder))
-        postgres = stack.enter_context(_postgres(folder))
-        typer.echo(f"{'':10} {'waiting':>8} {'claim':>9} {'claims/s':>9} {'submit to claim':>16}")
-        spreads = [
-            _measure(bench, name, rigs, rounds, repeats)
-            for name, rigs in (
-                ("SQLite", [_rig(size, _sqlite(folder, size)) for size in SIZES]),
-                ("PostgreSQL", [_rig(size, postgres()) for size in SIZES]),
-            )
-        ]
-        rq = statistics.median(bench.rq)
-        typer.echo(f"{'bare RQ':10} {'':>8} {_ms(rq)} {1 / rq:9.0f}    enqueue and dequeue")
-        typer.echo(
-            f"from {SIZES[0]} to {SIZES[-1]:,} waiting jobs a claim takes at most "
-            f"{max(slow for slow, _ in spreads):.2f} times as long; at {SIZES[-1]:,} it makes "
-            f"{rq / spreads[0][1]:.2f} (SQLite) and "
-            f"{rq / spreads[1][1]:.2f} (PostgreSQL) claims for each job through bare RQ"
-        )
-
-
-def _measure(
-    bench: Bench, name: str, rigs: list[Rig], rounds: int, repeats: int
-) -> tuple[float, float]:
-    """How many times longer the slowest size takes than the quickest; a claim of the largest."""
-    for rig in rigs:
-        bench.fill(rig)
-    for turn in range(rounds + 1):
-        for rig in rigs:
-            for _ in range(repeats):
-                bench.submit_to_claim(rig)
-        if turn == 0:
-            # Caches, compiled statements, and the one daily grant.
-            for rig in rigs:
-                rig.claims.clear()
-                rig.latencies.clear()
-        bench.rq += [_timed(bench.bare_rq) for _ in range(repeats)]
-    medians = [statistics.median(rig.claims) for rig in rigs]
-    for rig, claim_s in zip(rigs, medians, strict=True):
-        latency_s = statistics.median(rig.latencies)
-        typer.echo(
-            f"{name:10} {rig.num_waiting:>8,} {_ms(claim_s)} {1 / claim_s:9.0f} "
-            f"{_ms(latency_s):>16}"
-        )
-        rig.database.close()
-    return max(medians) / min(medians), medians[-1]
-
-
-def _rig(size: int, url: str) -> Rig:
+def make_rig(size: int, url: str) -> Rig:
+    """A rig on an empty database."""
     return Rig(Database(url), size)
 
 
-def _sqlite(folder: Path, size: int) -> str:
+def make_sqlite(folder: Path, size: int) -> str:
+    """The URL of an empty SQLite database."""
     url = f"sqlite:///{folder / f'{size}.db'}"
     database = Database(url)
     upgrade(database)
@@ -212,7 +155,8 @@ def _sqlite(folder: Path, size: int) -> str:
 
 
 @contextmanager
-def _postgres(folder: Path) -> Iterator[Callable[[], str]]:
+def open_postgres(folder: Path) -> Iterator[Callable[[], str]]:
+    """A server of its own; calling what it yields makes an empty database and answers its URL."""
     server = PostgresServer(folder / "postgres")
     try:
         server.make_template()
@@ -223,39 +167,36 @@ def _postgres(folder: Path) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
-def _bench(folder: Path) -> Iterator[Bench]:
+def open_bench(folder: Path) -> Iterator[Bench]:
+    """What all rigs share, with a Valkey that ends with it."""
+    valkey = Valkey(folder / "valkey", folder / "valkey.log")
+    valkey.start()
+    try:
+        with join_bench(valkey.url) as bench:
+            yield bench
+    finally:
+        valkey.stop()
+
+
+@contextmanager
+def join_bench(redis_url: str) -> Iterator[Bench]:
+    """What all rigs share, on a Valkey that runs."""
     plans = load_plans(ROOT / "tests" / "support" / "plans.yaml")
     rich = [
         plan.model_copy(update={"daily_points": 10**9, "max_queued": NO_CAP})
         for plan in with_caps(plans, **{plan.id: NO_CAP for plan in plans.plans}).plans
     ]
     catalog = load_catalog(ROOT / "configs" / "models.yaml")
-    valkey = Valkey(folder / "valkey", folder / "valkey.log")
-    valkey.start()
-    deliveries = DeliveryQueue(valkey.url)
+    deliveries = DeliveryQueue(redis_url)
     try:
-        with Redis.from_url(valkey.url) as redis:
+        with Redis.from_url(redis_url) as redis:
             yield Bench(
                 plans=plans.model_copy(update={"plans": rich}),
                 prices=load_prices(ROOT / "configs" / "pricing.yaml", catalog),
                 catalog=catalog,
                 deliveries=deliveries,
                 redis=redis,
+                redis_url=redis_url,
             )
     finally:
         deliveries.close()
-        valkey.stop()
-
-
-def _timed(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:6.2f} ms"
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,0 +1,1 @@
+"""What the queue costs: claims, starts, idling, the way to a finished MP4, batches."""
