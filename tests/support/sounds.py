@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import numpy.typing as npt
+from av.audio.stream import AudioStream
 
 ENCODERS = {
     "wav": ("wav", "pcm_s16le"),
@@ -33,6 +34,7 @@ def encode_samples(
     out = io.BytesIO()
     with av.open(out, "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, AudioStream)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
         for packet in [*stream.encode(frame), *stream.encode(None)]:

@@ -11,11 +11,16 @@ from tests.support.sounds import ENCODERS, encode
 SECONDS = 2.0
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_the_length_of_each_kind_is_read_from_its_headers(kind: str) -> None:
-    data = encode(kind, SECONDS)
+@pytest.mark.parametrize(
+    ("kind", "rate"),
+    [*((kind, 48_000) for kind in ENCODERS), ("wav", 8000), ("mp3", 8000), ("mp3", 16_000)],
+)
+def test_the_length_of_each_kind_is_read_from_its_headers(kind: str, rate: int) -> None:
+    data = encode(kind, SECONDS, rate=rate)
     assert sniff(data) == kind
-    assert probe_duration_s(data) == pytest.approx(SECONDS, abs=0.08)
+    # Coders with frames fill up the last one and put an empty one before the first.
+    padding_s = 3 * 1152 / rate if kind in ("mp3", "m4a", "aac") else 0.02
+    assert SECONDS - 0.001 <= probe_duration_s(data) <= SECONDS + padding_s
 
 
 def test_aac_behind_an_id3_tag_is_still_aac() -> None:
@@ -45,10 +50,12 @@ def test_a_damaged_file_has_a_length_or_is_refused(kind: str, data: st.DataObjec
     for at in data.draw(st.lists(st.integers(0, min(len(whole), 400) - 1), max_size=8)):
         whole[at] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.integers(0, len(whole)))
+    code, seconds = None, 0.0
     try:
-        assert probe_duration_s(bytes(whole[:cut])) > 0
+        seconds = probe_duration_s(bytes(whole[:cut]))
     except InputUnusable as error:
-        assert error.code in (Refusal.AUDIO_UNREADABLE, Refusal.AUDIO_TOO_SHORT)
+        code = error.code
+    assert seconds > 0 or code in (Refusal.AUDIO_UNREADABLE, Refusal.AUDIO_TOO_SHORT)
 
 
 _WHOLE = {kind: encode(kind, 0.3) for kind in ENCODERS}

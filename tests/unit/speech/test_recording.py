@@ -14,6 +14,7 @@ from models.speech.voice import SAMPLE_RATE
 from tests.support.sounds import ENCODERS, encode, encode_samples
 
 RATE = 48_000
+Samples = npt.NDArray[np.float32]
 
 
 def refusal(path: Path) -> InputRefused:
@@ -22,12 +23,12 @@ def refusal(path: Path) -> InputRefused:
     return caught.value
 
 
-def write_wav(path: Path, samples: npt.NDArray[np.float32], rate: int = RATE) -> Path:
+def write_wav(path: Path, samples: Samples, rate: int = RATE) -> Path:
     path.write_bytes(encode_samples(samples.astype(np.float32), rate, "wav", "pcm_f32le"))
     return path
 
 
-def tone(seconds: float, level: float = 0.1, rate: int = RATE) -> npt.NDArray[np.float32]:
+def tone(seconds: float, level: float = 0.1, rate: int = RATE) -> Samples:
     times = np.arange(int(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * 220 * times))[None].astype(np.float32)
 
@@ -66,7 +67,10 @@ def test_a_high_rate_comes_down_to_48_khz(tmp_path: Path) -> None:
 
 
 def test_silence_is_refused(tmp_path: Path) -> None:
-    assert refusal(write_wav(tmp_path / "a.wav", np.zeros((1, RATE)))).code == Refusal.AUDIO_SILENT
+    assert (
+        refusal(write_wav(tmp_path / "a.wav", np.zeros((1, RATE), np.float32))).code
+        == Refusal.AUDIO_SILENT
+    )
     faint = refusal(write_wav(tmp_path / "b.wav", tone(2.0, 0.001)))
     assert faint.code == Refusal.AUDIO_SILENT
     assert "LUFS, speech needs -50 LUFS" in faint.message
@@ -98,7 +102,12 @@ def test_decoding_an_endless_file_stops_after_the_limit(
 ) -> None:
     decoded: list[int] = []
     original = np.clip
-    monkeypatch.setattr(np, "clip", lambda *given: decoded.append(1) or original(*given))
+
+    def counted(samples: Samples, low: float, high: float) -> Samples:
+        decoded.append(1)
+        return original(samples, low, high)
+
+    monkeypatch.setattr(np, "clip", counted)
     path = tmp_path / "a.flac"
     path.write_bytes(encode_samples(np.zeros((1, 600 * 8000), np.float32), 8000, "flac", "flac"))
     assert refusal(path).code == Refusal.AUDIO_TOO_LONG

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typing_extensions import override
 
 from models.configfile import ConfigError
+from models.spec import Emotion, SpokenText
 from models.speech import remote
 from models.speech.remote import OpenAISpeechVoice
 from models.speech.speak import perform
 from models.speech.voice import SAMPLE_RATE, VoiceFailed
 from models.speech.voices import Voices, load_voices
-from models.spec import Emotion, SpokenText
 from tests.support.sounds import encode
 
 
@@ -30,6 +31,7 @@ class Engine(HTTPServer):
 
     @property
     def url(self) -> str:
+        """Where it listens, up to the version."""
         return f"http://127.0.0.1:{self.server_port}/v1"
 
 
@@ -37,12 +39,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: Engine
 
     def do_POST(self) -> None:
+        """Keep what was asked; give the answer that the test wants."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, self.headers.get("Authorization"), body))
         self.send_response(self.server.status)
         self.end_headers()
         self.wfile.write(self.server.answer)
 
+    @override
     def log_message(self, *arguments: object) -> None:
         """Quiet."""
 

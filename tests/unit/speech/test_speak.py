@@ -8,6 +8,7 @@ import pytest
 
 from models.pipeline import InputRefused, LoadFailed
 from models.refusal import Refusal
+from models.spec import Emotion, EmotionName, SpokenAudio, SpokenText
 from models.speech.listen import WEIGHTS, listen
 from models.speech.loudness import loudness_lufs
 from models.speech.prosody import Prosody, prosody_of
@@ -15,7 +16,6 @@ from models.speech.speak import perform
 from models.speech.track import OPEN, PRESS, Spoken
 from models.speech.voice import SAMPLE_RATE, Utterance
 from models.speech.voices import Voices
-from models.spec import Emotion, EmotionName, SpokenAudio, SpokenText
 from tests.support.sounds import encode_samples
 
 MIXED = "你好 friend！"
@@ -79,6 +79,7 @@ class Slow:
         self.seconds = seconds
 
     def say(self, text: str, pace: float, seed: int) -> Utterance:
+        """A tone, whatever the words."""
         del text, seed
         length = int(self.seconds / pace * SAMPLE_RATE)
         times = np.arange(length) / SAMPLE_RATE
