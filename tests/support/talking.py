@@ -42,10 +42,15 @@ PRICE = """
 
 
 def add_talker(config_dir: Path) -> None:
-    """Serve the model beside those of the folder; its price is 10 points a second."""
-    for name, part in (("models.yaml", CARD), ("pricing.yaml", PRICE)):
+    """Serve the model before the digital human of the folder; its price is 10 points a second."""
+    for name, part, before in (
+        ("models.yaml", CARD, "\n  - id: reel-avatar\n"),
+        ("pricing.yaml", PRICE, "\n  - model: reel-avatar\n"),
+    ):
         path = config_dir / name
-        path.write_text(f"{path.read_text('utf-8').rstrip()}\n{part.strip(chr(10))}\n", "utf-8")
+        old = path.read_text("utf-8")
+        assert before in old
+        path.write_text(old.replace(before, part + before, 1), "utf-8")
 
 
 def wav_bytes(seconds: float, rate: int = 8000) -> bytes:

@@ -87,7 +87,7 @@ def test_pickled_weights_are_not_read(
             "num_frames must be a multiple of 4, plus 1",
         ),
         (
-            {"num_frames": {"multiple": 4, "offset": 0, "min": 4, "max": 16}, "fps": [7]},
+            {"num_frames": {"multiple": 4, "offset": 0, "min": 4, "max": 16}},
             "num_frames must be a multiple of 4, plus 1",
         ),
     ],
