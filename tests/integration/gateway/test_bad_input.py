@@ -38,7 +38,7 @@ def assert_nothing_left(services: Services) -> None:
         ({"prompt": "x" * 1001}, "prompt", 1000, 1001),
         ({"negative_prompt": "x" * 1001}, "negative_prompt", 1000, 1001),
         ({"prompt": 7}, "prompt", "Input should be a valid string", "7"),
-        ({"model": "sora-2"}, "model", ["reel-tiny"], "sora-2"),
+        ({"model": "sora-2"}, "model", ["reel-tiny", "reel-avatar"], "sora-2"),
         ({"size": "128x128"}, "size", ["64x64"], "128x128"),
         ({"size": "big"}, "size", ["64x64"], "big"),
         ({"width": 64, "height": 65}, "size", ["64x64"], "64x65"),

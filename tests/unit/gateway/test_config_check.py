@@ -62,7 +62,7 @@ def test_json_is_one_object(folder: Path) -> None:
     answer = json.loads(run(check_config, "--config", str(folder), "--json").stdout)
     assert (answer["ok"], answer["problems"]) == (True, [])
     assert answer["price_version"] == read_files(folder).prices.version
-    assert answer["pools"] == {"default": ["reel-tiny"]}
+    assert answer["pools"] == {"default": ["reel-tiny", "reel-avatar"]}
     edit(folder, "plans.yaml", "daily_points: 66", "daily_points: many")
     answer = json.loads(run(check_config, "--config", str(folder), "--json").stdout)
     assert (answer["ok"], answer["price_version"], len(answer["problems"])) == (False, None, 1)

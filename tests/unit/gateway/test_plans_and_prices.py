@@ -202,7 +202,7 @@ def test_a_zone_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
 
 def wide_card() -> ModelCard:
     """A model with something to choose."""
-    [card] = load_catalog(CONFIGS / "models.yaml").models
+    card, *_ = load_catalog(CONFIGS / "models.yaml").models
     return card.model_copy(update={"sizes": ["64x64", "128x128"], "seconds": [2, 4]})
 
 
