@@ -22,7 +22,8 @@ from models.adapters.common import (
     memory_errors_named,
     weight_bytes,
 )
-from models.adapters.wan_decode import decode_tiled, stream_decode
+from models.adapters.wan_batch import decode_batch
+from models.adapters.wan_decode import decode_tiled
 from models.adapters.wan_preview import PreviewMaker
 from models.catalog import BUILTIN_PREFIX, ModelCard
 from models.pipeline import Clip, LoadFailed, StepCallback
@@ -125,19 +126,21 @@ class WanAdapter:
         arguments = _arguments(loaded, specs)
         on_step(Stage.DENOISING, 0, first.num_inference_steps)
         pipe = loaded.pipelines[first.kind]
-        decode = stream_decode
         previews: PreviewMaker | None = PreviewMaker(first.kind, first.num_inference_steps)
         pipe.vae.disable_tiling()
-        if low_memory and loaded.card.low_memory.get("vae_tiling"):
-            decode, previews = decode_tiled, None
+        is_tiled = bool(low_memory and loaded.card.low_memory.get("vae_tiling"))
+        if is_tiled:
+            previews = None
             pipe.vae.enable_tiling()
         work = f"{len(specs)} x {first.size}, {first.num_frames} frames"
         with memory_errors_named(work):
             latents = _denoise(pipe, arguments, on_step, previews)
-        return [
-            Clip(decode(pipe.vae, latents[row : row + 1], on_step), Fraction(spec.fps))
-            for row, spec in enumerate(specs)
-        ]
+        if is_tiled:
+            rows = (latents[row : row + 1] for row in range(len(specs)))
+            clips = [decode_tiled(pipe.vae, row, on_step) for row in rows]
+        else:
+            clips = decode_batch(pipe.vae, latents, on_step)
+        return [Clip(frames, Fraction(spec.fps)) for frames, spec in zip(clips, specs, strict=True)]
 
 
 def derive_image_to_video(text_to_video: WanPipeline) -> PerRowImageToVideo:

@@ -5,7 +5,7 @@ latent frame by latent frame inside, so we drive its decoder and keep one chunk.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,11 +39,12 @@ def stream_decode(
     """
     total = latents.shape[2]
     with memory_errors_named("decoding one latent frame"):
-        scaled = _denormalize(vae, latents)
-    caches = _new_caches(vae)
+        scaled = denormalize(vae, latents)
+    caches = new_caches(vae)
     for index in range(total):
         with memory_errors_named("decoding one latent frame"):
-            chunk = _decode_chunk(vae, scaled[:, :, index : index + 1], caches, is_first=index == 0)
+            latent = scaled[:, :, index : index + 1]
+            [chunk] = decode_next(vae, latent, caches, is_first=index == 0)
         on_step(Stage.DECODING, index + 1, total)
         yield from chunk
 
@@ -97,8 +98,8 @@ def decode_pictures(vae: AutoencoderKLWan, latents: torch.Tensor, index: int) ->
         OutOfMemory: the device has too little room.
     """
     with memory_errors_named("a preview"):
-        scaled = _denormalize(vae, latents[:, :, index : index + 1])
-        pixels = _decode(vae, scaled, _new_caches(vae), is_first=True)
+        scaled = denormalize(vae, latents[:, :, index : index + 1])
+        pixels = _decode(vae, scaled, new_caches(vae), is_first=True)
         return [clip[0] for clip in _to_frames(pixels)]
 
 
@@ -137,7 +138,8 @@ def _ramp(seam: int, length: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 @torch.inference_mode()
-def _denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+def denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+    """Latents [N, C, F, h, w] as the decoder takes them."""
     like = {"device": latents.device, "dtype": vae.dtype}
     mean = torch.tensor(vae.config.latents_mean).to(**like).view(1, -1, 1, 1, 1)
     inverse_std = (1.0 / torch.tensor(vae.config.latents_std)).to(**like).view(1, -1, 1, 1, 1)
@@ -145,17 +147,16 @@ def _denormalize(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     return scaled
 
 
-def _new_caches(vae: AutoencoderKLWan) -> list[Any]:
+def new_caches(vae: AutoencoderKLWan) -> list[Any]:
     """Empty ones of a clip, one for each layer that looks back in time."""
     return [None] * sum(isinstance(part, WanCausalConv3d) for part in vae.decoder.modules())
 
 
-def _decode_chunk(
+def decode_next(
     vae: AutoencoderKLWan, latent: torch.Tensor, caches: list[Any], *, is_first: bool
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """One latent frame to uint8 [1 or 4, H, W, 3]; changes `caches`."""
-    [frames] = _to_frames(_decode(vae, latent, caches, is_first=is_first))
-    return cast("np.ndarray[Any, np.dtype[np.uint8]]", frames)
+    """One denormalized latent frame of N clips to uint8 [N, 1 or 4, H, W, 3]; changes `caches`."""
+    return _to_frames(_decode(vae, latent, caches, is_first=is_first))
 
 
 @torch.inference_mode()

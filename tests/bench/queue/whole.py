@@ -21,6 +21,9 @@ from tests.support.stack import is_over, roomy_configs, running_stack, sdk_of
 
 PROMPT = "a red circle moving right on a black background"
 LOOK_EVERY_S = 0.01
+LOOK_AT_MANY_EVERY_S = 0.2
+"""Looking costs the gateway time too, which single jobs leave it and many at once do not."""
+
 PATIENCE_S = 300.0
 WARM_UP = 2
 
@@ -163,7 +166,7 @@ def _run_jobs(client: OpenAI, num_jobs: int) -> tuple[float, Sequence[float]]:
         elif time.perf_counter() - began > PATIENCE_S:
             raise TimeoutError(f"{video.id} took longer than {PATIENCE_S:.0f} s")
         else:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(LOOK_EVERY_S if num_jobs == 1 else LOOK_AT_MANY_EVERY_S)
     return time.perf_counter() - began, render_s
 
 

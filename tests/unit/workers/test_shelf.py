@@ -1,5 +1,7 @@
 """Models on a device: what stays, what goes, and in which order."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -105,6 +107,23 @@ def test_what_the_cards_say_is_known_at_once() -> None:
 def test_the_least_recently_used_goes_first() -> None:
     bench = Bench(100)
     assert bench.use("a", "b", "a", "c", memory_bytes=50) == ("a", "c")
+
+
+def test_what_goes_is_gone_though_it_refers_to_itself() -> None:
+    kept: list[weakref.ref[Weights]] = []
+
+    def create(card: ModelCard) -> Weights:
+        weights = Weights(card, {}, [])
+        weights.itself = weights  # type: ignore[attr-defined]  # as modules do
+        kept.append(weakref.ref(weights))
+        return weights
+
+    shelf = Shelf("cpu", 0, create)
+    shelf.load(make_card("a"))
+    assert gc.get_freeze_count() > 0, "what stays is not collected again and again"
+    assert kept[0]() is not None
+    shelf.load(make_card("b"))
+    assert kept[0]() is None
 
 
 def test_no_more_goes_than_has_to() -> None:
