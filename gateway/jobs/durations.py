@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, select, tuple_, update
 
 from gateway.db.tables import duration
 from gateway.db.upsert import insert_if_new
 from gateway.domain.durations import Duration, DurationKey, guess, learn
 
 _KEY = tuple(duration.c[name] for name in DurationKey._fields)
+_FIND = select(duration).where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
 # Enough to scale from; a model with more measured keys has the wanted one among them.
 _MAX_KEYS_OF_A_MODEL = 200
 
@@ -48,7 +49,7 @@ def note(connection: Connection, key: DurationKey, measured_s: float) -> None:
 def _find(connection: Connection, keys: Collection[DurationKey]) -> dict[DurationKey, Duration]:
     if not keys:
         return {}
-    rows = connection.execute(select(duration).where(tuple_(*_KEY).in_(list(keys))))
+    rows = connection.execute(_FIND, {"keys": list(keys)})
     return {_key(row): _duration(row) for row in rows}
 
 

@@ -6,7 +6,7 @@ lanes sorted by key. Tier lanes are shared by all accounts, so a transaction col
 to them and writes it at its end.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -14,10 +14,10 @@ from sqlalchemy import (
     Connection,
     Float,
     and_,
+    bindparam,
     case,
     func,
     insert,
-    literal,
     select,
     true,
     update,
@@ -49,8 +49,8 @@ class TierRow:
 class _Change:
     passed_s: float = 0.0
     floor_s: float = 0.0
-    pool_time_s: float = 0.0
-    time_s: float = 0.0
+    new_pool_time_s: float = 0.0
+    new_time_s: float = 0.0
 
 
 class TierChanges:
@@ -67,8 +67,8 @@ class TierChanges:
     def reach(self, pool: str, tier: str, *, pool_time_s: float, time_s: float) -> None:
         """Virtual time got this far, in the pool and in the tier."""
         change = self._of(pool, tier)
-        change.pool_time_s = max(change.pool_time_s, pool_time_s)
-        change.time_s = max(change.time_s, time_s)
+        change.new_pool_time_s = max(change.new_pool_time_s, pool_time_s)
+        change.new_time_s = max(change.new_time_s, time_s)
 
     def wake(self, pool: str, tier: str, floor_s: float) -> None:
         """The tier waits again, no earlier than `floor_s`."""
@@ -133,20 +133,7 @@ def sync_lanes(
 
 def list_tiers(connection: Connection, pool: str) -> dict[str, TierRow]:
     """The tiers of a pool that were ever served or woken."""
-    least = (
-        select(account_lane.c.pass_s)
-        .where(
-            account_lane.c.pool == tier_lane.c.pool,
-            account_lane.c.tier == tier_lane.c.tier,
-            account_lane.c.is_waiting == true(),
-        )
-        .order_by(account_lane.c.pass_s)
-        .limit(1)
-        .scalar_subquery()
-    )
-    rows = connection.execute(
-        select(tier_lane, least.label("least_s")).where(tier_lane.c.pool == pool)
-    )
+    rows = connection.execute(_LIST_TIERS, {"of_pool": pool})
     return {
         row.tier: TierRow(row.tier, row.pass_s, row.pool_time_s, row.time_s, row.least_s)
         for row in rows
@@ -161,10 +148,7 @@ def find_plan(connection: Connection, account_id: str, plans: Plans) -> Plan:
 
 def count_running(connection: Connection, account_id: str) -> int:
     """Jobs of the account that run, in whatever pool; exact under its lock."""
-    query = select(func.count()).where(
-        job.c.account_id == account_id, job.c.state == JobState.RUNNING
-    )
-    return int(connection.execute(query).scalar_one())
+    return int(connection.execute(_COUNT_RUNNING, {"of_account": account_id}).scalar_one())
 
 
 def waiting_jobs(account_id: Any, pool: Any) -> ColumnElement[bool]:  # noqa: ANN401 -- values or columns
@@ -173,8 +157,8 @@ def waiting_jobs(account_id: Any, pool: Any) -> ColumnElement[bool]:  # noqa: AN
 
 
 def _has_jobs(connection: Connection, account_id: str, pool: str) -> bool:
-    query = select(job.c.id).where(waiting_jobs(account_id, pool)).limit(1)
-    return connection.execute(query).first() is not None
+    lane = {"of_account": account_id, "of_pool": pool}
+    return connection.execute(_FIND_WAITING, lane).first() is not None
 
 
 def _wake(
@@ -215,22 +199,46 @@ def _write_lane(connection: Connection, account_id: str, pool: str, **values: ob
 
 
 def _write_tier(connection: Connection, pool: str, tier: str, change: _Change) -> bool:
-    row = tier_lane.c
-    return (
-        connection.execute(
-            update(tier_lane)
-            .where(row.pool == pool, row.tier == tier)
-            .values(
-                pass_s=_greater(row.pass_s + change.passed_s, change.floor_s),
-                pool_time_s=_greater(row.pool_time_s, change.pool_time_s),
-                time_s=_greater(row.time_s, change.time_s),
-            )
-        ).rowcount
-        == 1
+    key = {"of_pool": pool, "of_tier": tier}
+    return connection.execute(_WRITE_TIER, key | asdict(change)).rowcount == 1
+
+
+def _greater(value: ColumnElement[float], name: str) -> ColumnElement[float]:
+    """The greater of a value and the named parameter, in SQL that both databases have."""
+    other = bindparam(name, type_=Float)
+    return case((value < other, other), else_=value)
+
+
+# Made once, because to put a statement together takes longer than to run it.
+
+_LIST_TIERS = select(
+    tier_lane,
+    select(account_lane.c.pass_s)
+    .where(
+        account_lane.c.pool == tier_lane.c.pool,
+        account_lane.c.tier == tier_lane.c.tier,
+        account_lane.c.is_waiting == true(),
     )
+    .order_by(account_lane.c.pass_s)
+    .limit(1)
+    .scalar_subquery()
+    .label("least_s"),
+).where(tier_lane.c.pool == bindparam("of_pool"))
 
+_COUNT_RUNNING = select(func.count()).where(
+    job.c.account_id == bindparam("of_account"), job.c.state == JobState.RUNNING
+)
 
-def _greater(value: ColumnElement[float], other: float) -> ColumnElement[float]:
-    """The greater of two, in SQL that both databases have."""
-    bound = literal(other, Float)
-    return case((value < bound, bound), else_=value)
+_FIND_WAITING = (
+    select(job.c.id).where(waiting_jobs(bindparam("of_account"), bindparam("of_pool"))).limit(1)
+)
+
+_WRITE_TIER = (
+    update(tier_lane)
+    .where(tier_lane.c.pool == bindparam("of_pool"), tier_lane.c.tier == bindparam("of_tier"))
+    .values(
+        pass_s=_greater(tier_lane.c.pass_s + bindparam("passed_s", type_=Float), "floor_s"),
+        pool_time_s=_greater(tier_lane.c.pool_time_s, "new_pool_time_s"),
+        time_s=_greater(tier_lane.c.time_s, "new_time_s"),
+    )
+)

@@ -6,9 +6,10 @@ of every tier, and the oldest job of each, come straight out of two indexes.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, true, union_all
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, select, true, union_all
 
 from gateway.db.tables import account_lane, job
 from gateway.domain.durations import Duration, DurationKey
@@ -33,14 +34,10 @@ def load_front(
     Lanes have room for one: how much there is, is known under the account's lock. Also answers
     the accounts whose lane says that a job waits when none does.
     """
-    num_lanes = LOOKAHEAD + num_picks
-    fronts = [
-        _front(pool, plan.id, num_lanes, passed_over).subquery(f"front_{number}")
-        for number, plan in enumerate(plans.plans)
-    ]
-    lanes = union_all(*(select(front) for front in fronts)).subquery("lanes")
+    fronts = _fronts(tuple(plan.id for plan in plans.plans), passes_over=bool(passed_over))
+    values = {"pool": pool, "num_lanes": LOOKAHEAD + num_picks}
     rows = connection.execute(
-        select(lanes, job.c.spec).select_from(lanes.outerjoin(job, job.c.id == lanes.c.head_id))
+        fronts, values | ({"passed_over": sorted(passed_over)} if passed_over else {})
     ).all()
     found = load_tiers(connection, pool, plans)
     stale = [row.account_id for row in rows if row.head_id is None]
@@ -104,7 +101,21 @@ def cost_s(expected: Duration) -> float:
     return max(expected.mean_s, 1e-3)
 
 
-def _front(pool: str, tier: str, limit: int, passed_over: Collection[str]) -> Select[Any]:
+@lru_cache(maxsize=16)
+def _fronts(tiers: tuple[str, ...], *, passes_over: bool) -> Select[Any]:
+    """The first `:num_lanes` lanes of each tier in `:pool`, each with its oldest job.
+
+    Made once, because to put it together takes longer than to run it.
+    """
+    fronts = [
+        _front(tier, passes_over=passes_over).subquery(f"front_{number}")
+        for number, tier in enumerate(tiers)
+    ]
+    lanes = union_all(*(select(front) for front in fronts)).subquery("lanes")
+    return select(lanes, job.c.spec).select_from(lanes.outerjoin(job, job.c.id == lanes.c.head_id))
+
+
+def _front(tier: str, *, passes_over: bool) -> Select[Any]:
     lane = account_lane.c
     head_id = (
         select(job.c.id)
@@ -116,8 +127,10 @@ def _front(pool: str, tier: str, limit: int, passed_over: Collection[str]) -> Se
     )
     query = (
         select(lane.account_id, lane.tier, lane.pass_s, head_id.label("head_id"))
-        .where(lane.pool == pool, lane.tier == tier, lane.is_waiting == true())
+        .where(lane.pool == bindparam("pool"), lane.tier == tier, lane.is_waiting == true())
         .order_by(lane.pass_s, lane.account_id)
-        .limit(limit)
+        .limit(bindparam("num_lanes", type_=Integer))
     )
-    return query.where(lane.account_id.not_in(sorted(passed_over))) if passed_over else query
+    if not passes_over:
+        return query
+    return query.where(lane.account_id.not_in(bindparam("passed_over", expanding=True)))
