@@ -32,6 +32,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="Replay this seed of tests/simulation, with its log.")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For two processes: a file stays in one, so that its fixtures are made once; long files first.
+
+    With the long ones last, one process would wait for the other.
+    """
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real Valkey."""

@@ -6,7 +6,6 @@ A failure names its seed; `./run test tests/simulation --seed N` lives it again 
 import os
 import subprocess
 import sys
-from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from tests.simulation.run import Story, run_seed
 
 ROOT = Path(__file__).parents[2]
-NUM_CHUNKS, SEEDS_A_CHUNK = 20, 100
+SEEDS_A_CHUNK, NUM_CHUNKS, NUM_HALVES = 100, 20, 2
 SITUATIONS = {
     "batch",
     "batch with one cancel",
@@ -61,9 +60,16 @@ def run_chunk(number: int) -> list[Story]:
     return [run_seed(seed).in_short() for seed in range(first, first + SEEDS_A_CHUNK)]
 
 
+def of_half(number: int) -> pytest.MarkDecorator:
+    """Two processes that share the work take a half each."""
+    return pytest.mark.xdist_group(f"simulation {number % NUM_HALVES}")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", range(NUM_CHUNKS))
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=of_half(number)) for number in range(NUM_CHUNKS)]
+)
 def test_no_mishap_breaks_a_promise(number: int) -> None:
     failed = [
         f"seed {story.seed} failed: {story.failure}; "
@@ -76,12 +82,15 @@ def test_no_mishap_breaks_a_promise(number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # it may be the first to ask for the chunks
-def test_the_seeds_met_every_situation() -> None:
-    reached: Counter[str] = Counter()
-    for number in range(NUM_CHUNKS):
-        for story in run_chunk(number):
-            reached.update(story.reached.keys())
-    assert reached.keys() >= SITUATIONS, SITUATIONS - reached.keys()
+@pytest.mark.parametrize(
+    "half", [pytest.param(half, marks=of_half(half)) for half in range(NUM_HALVES)]
+)
+def test_every_half_of_the_seeds_met_every_situation(half: int) -> None:
+    stories = [
+        story for number in range(half, NUM_CHUNKS, NUM_HALVES) for story in run_chunk(number)
+    ]
+    reached = {situation for story in stories for situation in story.reached}
+    assert reached >= SITUATIONS, SITUATIONS - reached
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
