@@ -11,7 +11,7 @@ from openai import OpenAI
 from gateway.local.stack import LocalStack
 from tests.support.stack import is_over, pid_of, roomy_configs, running_stack, sdk_of, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -161,6 +161,13 @@ class _Run:
                 raise Broken(f"{key} was published and is not in the store")
 
     def _check_files(self) -> None:
+        self.gateway.clean_up(timedelta(0))
+        rows = self.fixed.database.raw.execute("SELECT key FROM artifact")
+        named = {key for (key,) in rows}
+        # Files without a job are left alone for an hour: a submit may yet commit.
+        for key in sorted(self.gateway.files.by_key.keys() - named):
+            if key.split("/")[1] in self.gateway.watch.jobs:
+                raise Broken(f"no row names {key}")
         self.gateway.clean_up(LATER)
         if self.gateway.files.by_key:
             raise Broken(f"files left: {sorted(self.gateway.files.by_key)}")

