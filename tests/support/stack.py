@@ -17,7 +17,7 @@ from gateway.local.stack import LocalStack
 from tests.conftest import ROOT
 
 # A worker that was killed loads its model anew: seconds on a free machine, minutes on a busy one.
-PATIENCE_S = 300.0
+PATIENCE_S = 240.0
 _LOOK_EVERY_S = 0.1
 
 
