@@ -77,28 +77,7 @@ def _create(
 
 
 def _strays(connection: Connection, plans: Plans) -> list[Any]:
-    queued = (
-        select(job.c.account_id, job.c.pool)
-        .where(job.c.state == JobState.QUEUED)
-        .distinct()
-        .subquery("queued")
-    )
-    lane = account_lane.c
-    rows = connection.execute(
-        select(queued, account.c.plan, lane.tier, lane.is_waiting)
-        .join(account, account.c.id == queued.c.account_id)
-        .outerjoin(
-            account_lane,
-            and_(lane.account_id == queued.c.account_id, lane.pool == queued.c.pool),
-        )
-        .where(
-            or_(
-                lane.tier.is_(None),
-                lane.tier != account.c.plan,
-                lane.is_waiting == false(),
-            )
-        )
-    ).all()
+    rows = connection.execute(_LIST_ODD_LANES).all()
     if not rows:
         return []
     running: dict[str, int] = {
@@ -117,3 +96,31 @@ def _is_stray(row: Any, plans: Plans, num_running: int) -> bool:  # noqa: ANN401
     if num_running >= plan.max_running:
         return False
     return row.tier != plan.id or not row.is_waiting
+
+
+# The sweep asks it again and again: made once, as in `gateway.jobs.lanes`.
+
+_queued = (
+    select(job.c.account_id, job.c.pool)
+    .where(job.c.state == JobState.QUEUED)
+    .distinct()
+    .subquery("queued")
+)
+_LIST_ODD_LANES = (
+    select(_queued, account.c.plan, account_lane.c.tier, account_lane.c.is_waiting)
+    .join(account, account.c.id == _queued.c.account_id)
+    .outerjoin(
+        account_lane,
+        and_(
+            account_lane.c.account_id == _queued.c.account_id,
+            account_lane.c.pool == _queued.c.pool,
+        ),
+    )
+    .where(
+        or_(
+            account_lane.c.tier.is_(None),
+            account_lane.c.tier != account.c.plan,
+            account_lane.c.is_waiting == false(),
+        )
+    )
+)

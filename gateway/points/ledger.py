@@ -7,10 +7,21 @@ entries that sum to zero, and the lot row follows. Nothing here decides when to 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from gateway.db.tables import account, ledger_entry, ledger_tx, lot
 from gateway.domain.points import Book, LotKind, TxKind
+
+# Every move begins with it: made once, because that takes longer than to run it.
+_LOCK_ACCOUNT = select(account.c.id).where(account.c.id == bindparam("account")).with_for_update()
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,7 @@ def is_alive() -> ColumnElement[bool]:
 
 def lock_account(connection: Connection, account_id: str) -> None:
     """Serialise everything about one account. Always the first lock of a transaction."""
-    connection.execute(
-        select(account.c.id).where(account.c.id == account_id).with_for_update()
-    ).one()
+    connection.execute(_LOCK_ACCOUNT, {"account": account_id}).one()
 
 
 def create_lot(connection: Connection, account_id: str, grant: Grant, *, now: datetime) -> bool:
