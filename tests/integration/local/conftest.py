@@ -9,10 +9,10 @@ import pytest
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait until a question is answered with yes; fails after 20 s."""
+    """Wait until a question is answered with yes; fails after two minutes."""
 
     def wait(question: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not question():
             assert time.monotonic() < deadline, "it never happened"
             time.sleep(0.02)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 POLL_S = 0.02
 
 
-def wait_until(is_true: Callable[[], object], *, within_s: float = 20.0) -> None:
+def wait_until(is_true: Callable[[], object], *, within_s: float = 120.0) -> None:
     """Return as soon as `is_true()`; fail after `within_s` seconds."""
     until = time.monotonic() + within_s
     while not is_true():
