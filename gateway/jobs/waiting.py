@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, bindparam, select, true, union_all
+from sqlalchemy import Connection, Integer, Row, Select, bindparam, func, select, true, union_all
 
 from gateway.db.tables import account_lane, job
 from gateway.domain.durations import Duration, DurationKey
@@ -17,6 +17,7 @@ from gateway.domain.plans import Plans
 from gateway.domain.scheduling import LOOKAHEAD, Lane, Pool, Ticket, Tier
 from gateway.jobs.durations import expect
 from gateway.jobs.lanes import list_tiers, waiting_jobs
+from gateway.protocol import AttemptRef
 from models.catalog import Catalog
 from models.spec import BatchKey, VideoSpec
 
@@ -61,6 +62,23 @@ def load_tiers(connection: Connection, pool: str, plans: Plans) -> Pool:
             plan.id, plan.weight, row.pass_s if row else 0.0, row.time_s if row else 0.0
         )
     return found
+
+
+def list_runnable(
+    connection: Connection, pool: str, *, plans: Plans, limit: int
+) -> list[AttemptRef]:
+    """Waiting jobs that may run now, at most `limit`: of each lane that takes part the oldest.
+
+    As many of a lane as its plan runs at once. An account at its cap has no lane that takes part.
+    """
+    refs: list[AttemptRef] = []
+    for plan in plans.plans:
+        if len(refs) == limit:
+            break
+        query = _oldest_jobs(pool, plan.id, limit, per_lane=min(plan.max_running, limit))
+        rows = connection.execute(query.limit(limit - len(refs)))
+        refs += [AttemptRef(job_id=row.id, attempt=row.attempt) for row in rows]
+    return refs
 
 
 def list_lane_jobs(
@@ -113,6 +131,27 @@ def _fronts(tiers: tuple[str, ...], *, passes_over: bool) -> Select[Any]:
     ]
     lanes = union_all(*(select(front) for front in fronts)).subquery("lanes")
     return select(lanes, job.c.spec).select_from(lanes.outerjoin(job, job.c.id == lanes.c.head_id))
+
+
+def _oldest_jobs(pool: str, tier: str, num_lanes: int, *, per_lane: int) -> Select[Any]:
+    """Found by index, lane by lane: the last job of each lane's part, then all up to it."""
+    lane = account_lane.c
+    ids = select(job.c.id).where(waiting_jobs(lane.account_id, lane.pool)).correlate(account_lane)
+    cut = ids.order_by(job.c.id).offset(per_lane - 1).limit(1).scalar_subquery()
+    newest = ids.order_by(job.c.id.desc()).limit(1).scalar_subquery()
+    parts = (
+        select(lane.account_id, lane.pool, func.coalesce(cut, newest).label("last_id"))
+        .where(lane.pool == pool, lane.tier == tier, lane.is_waiting == true())
+        .order_by(lane.pass_s, lane.account_id)
+        .limit(num_lanes)
+        .subquery("parts")
+    )
+    return (
+        select(job.c.id, job.c.attempt)
+        .select_from(parts)
+        .join(job, waiting_jobs(parts.c.account_id, parts.c.pool))
+        .where(job.c.id <= parts.c.last_id)
+    )
 
 
 def _front(tier: str, *, passes_over: bool) -> Select[Any]:
