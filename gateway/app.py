@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from gateway.api import files, health
 from gateway.api.admin import accounts as admin_accounts
 from gateway.api.admin import records as admin_records
+from gateway.api.admin import workers as admin_workers
 from gateway.api.errors import ErrorEnvelope, install_error_handlers
 from gateway.api.middleware import BodyLimitEnvelope, RequestContext
 from gateway.api.v1 import content, create, events, models, points, videos
@@ -63,6 +64,7 @@ def create_app(services: Services) -> FastAPI:
         events.router,
         admin_accounts.router,
         admin_records.router,
+        admin_workers.router,
     ):
         app.include_router(public, responses=refusals, max_body_size=limits.max_body_bytes)
     app.include_router(worker.router, max_body_size=limits.max_body_bytes)

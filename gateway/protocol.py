@@ -53,6 +53,11 @@ class FailureCode(StrEnum):
     WORKER_LOST = "worker_lost"
 
 
+WorkerName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+PoolName = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[^\x00-\x1f\x7f]*$")]
+MAX_UNFIT_CHARS = 500
+
+
 class ClaimRequest(_Message):
     """A worker with free room asks for the next jobs of its pool.
 
@@ -63,8 +68,8 @@ class ClaimRequest(_Message):
             the size with the most room. The gateway hands out no more than `batch_room` of a size.
     """
 
-    pool: str
-    worker: str
+    pool: PoolName
+    worker: WorkerName
     loaded_model: str | None = None
     room: Annotated[int, Field(ge=1, le=64)] = 1
 
@@ -104,9 +109,14 @@ class Assignment(_Message):
 
 
 class ClaimReply(_Message):
-    """The claimed jobs, all of one batch key; empty when nothing waits."""
+    """The claimed jobs, all of one batch key; empty when nothing waits, or for a draining worker.
+
+    Attributes:
+        is_draining: an operator wants the worker to have no more jobs; see `HeartbeatReply`.
+    """
 
     jobs: list[Assignment]
+    is_draining: bool = False
 
 
 class AttemptRef(_Message):
@@ -117,16 +127,35 @@ class AttemptRef(_Message):
 
 
 class HeartbeatRequest(_Message):
-    """Renews the leases of what the worker holds."""
+    """A worker lives: renews the leases of what it holds, and says how it stands.
 
-    worker: str
-    held: list[AttemptRef]
+    Sent while nothing is held too, so that the gateway knows of a worker that cannot claim.
+
+    Attributes:
+        loaded_models: ids of the models on the device, the one used last comes last.
+        unfit: why it cannot render, for operators only; None if it can.
+    """
+
+    worker: WorkerName
+    pool: PoolName
+    held: list[AttemptRef] = Field(default_factory=list)
+    loaded_models: Annotated[list[str], Field(max_length=64)] = Field(default_factory=list)
+    unfit: Annotated[str, Field(max_length=MAX_UNFIT_CHARS)] | None = None
 
 
 class HeartbeatReply(_Message):
-    """Jobs to drop at once: canceled, finished elsewhere, or given to another worker."""
+    """What the gateway wants of the worker.
+
+    Attributes:
+        drop: jobs to drop at once: canceled, finished elsewhere, or given to another worker.
+        heartbeat_s: when to send the next heartbeat, while nothing is held.
+        is_draining: an operator wants the worker to have no more jobs. It finishes what it has,
+            takes no deliveries, and goes on sending heartbeats, whose answers say when that ends.
+    """
 
     drop: list[str]
+    heartbeat_s: Annotated[float, Field(gt=0)]
+    is_draining: bool = False
 
 
 class Rendered(_Message):

@@ -1,4 +1,4 @@
-"""Redis: deliveries and announcements out, progress in, flags for workers. It may lose any of it.
+"""Redis: deliveries, announcements and cancel flags out, progress in. It may lose any of it.
 
 An RQ delivery is a doorbell: it tells some worker of a pool to ask the gateway for work. Who is
 next is decided at that moment, in the database. So a lost delivery is rung again by housekeeping
@@ -15,9 +15,8 @@ from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError
 from redis.typing import EncodableT
-from rq import Queue, Worker
+from rq import Queue
 from rq.serializers import JSONSerializer
-from rq.worker_registration import get_keys
 
 from gateway.protocol import (
     DELIVERY_FUNCTION,
@@ -35,7 +34,6 @@ from gateway.streams import (
     Entry,
     StreamId,
     account_key,
-    drain_key,
     format_stream_id,
     read_entry,
 )
@@ -46,8 +44,6 @@ _CANCEL_FLAG_TTL_S = 3_600
 _STREAM_TTL_S = 3_600
 _JOB_STREAM_LENGTH = 64
 _ACCOUNT_STREAM_LENGTH = 256
-# A worker that never comes back does not leave its flag for ever.
-_DRAIN_TTL_S = 7 * 86_400
 # How long Redis is left alone after a failure, by what can do without it altogether.
 _AVOID_S = 2.0
 
@@ -159,42 +155,6 @@ class DeliveryQueue:
         """The newest preview frame of a job, a JPEG."""
         found: bytes | None = self._try(lambda: self._redis.get(preview_key(job_id)))
         return found
-
-    def set_draining(self, worker: str, *, is_draining: bool) -> bool:
-        """Give the worker no more jobs, or jobs again; False if Redis is away."""
-        key = drain_key(worker)
-
-        def flag() -> bool:
-            if is_draining:
-                self._redis.set(key, "1", ex=_DRAIN_TTL_S)
-            else:
-                self._redis.delete(key)
-            return True
-
-        return bool(self._try(flag))
-
-    def is_draining(self, worker: str) -> bool:
-        """Whether the worker is to be given no more jobs; False when Redis cannot say."""
-        return bool(self._try(lambda: self._redis.exists(drain_key(worker))))
-
-    def list_listeners(self, pool: str) -> list[str]:
-        """Workers that are alive and take deliveries of the pool; none when Redis cannot say."""
-
-        def ask() -> list[str]:
-            keys = sorted(get_keys(self._queue(pool)))
-
-            def look(pipeline: Pipeline) -> None:
-                for key in keys:
-                    pipeline.exists(key)
-
-            alive = self._run(look)
-            names = [key.removeprefix(Worker.redis_worker_namespace_prefix) for key in keys]
-            # A worker puts a fresh ending behind its name for every connection.
-            return [
-                name.rpartition("-")[0] for name, lives in zip(names, alive, strict=True) if lives
-            ]
-
-        return self._try(ask) or []
 
     def check(self) -> None:
         """Prove that Redis answers.

@@ -64,13 +64,12 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
     """
     clock = clock or SystemClock()
     configuration = load_configuration(settings.config_dir)
-    queue = DeliveryQueue(settings.redis_url)
     return Services(
         settings=settings,
         clock=clock,
         database=Database(settings.database_url),
         store=open_store(settings, clock),
-        queue=queue,
+        queue=DeliveryQueue(settings.redis_url),
         live=LiveHub(settings.redis_url),
         forecasts=Forecasts(
             clock,
@@ -78,7 +77,6 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
             catalog=configuration.catalog,
             swap_s=settings.model_swap_s,
             alive_for=timedelta(seconds=settings.lease_s),
-            listeners=queue.list_listeners,
         ),
         configuration=configuration,
         metrics=Metrics(),

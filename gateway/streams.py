@@ -78,11 +78,6 @@ def account_key(account_id: str) -> str:
     return f"reelgate:events:{account_id}"
 
 
-def drain_key(worker: str) -> str:
-    """Redis key that exists while a worker is to be given no more jobs."""
-    return f"reelgate:drain:{worker}"
-
-
 def _read_content(fields: Mapping[Any, Any]) -> Progress | Announcement:
     if b"change" in fields:
         text = {name.decode(): value.decode() for name, value in fields.items()}

@@ -39,6 +39,8 @@ class Action(StrEnum):
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
     JOB_REQUEUE = "job.requeue"
+    WORKER_DRAIN = "worker.drain"
+    WORKER_UNDRAIN = "worker.undrain"
 
 
 @dataclass(frozen=True)

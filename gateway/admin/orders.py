@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from gateway.accounts.service import Scope
 from gateway.admin.log import Action
+from gateway.protocol import WorkerName
 
 MAX_POINTS = 1_000_000_000
 MAX_DAYS = 3650
@@ -149,4 +150,19 @@ class WithdrawKey(Order):
     action = Action.KEY_REVOKE
 
 
+class DrainWorker(Order):
+    """A worker gets no more jobs, also after a restart. What it has, it finishes."""
+
+    action = Action.WORKER_DRAIN
+    worker: WorkerName
+
+
+class UndrainWorker(Order):
+    """A worker gets jobs again."""
+
+    action = Action.WORKER_UNDRAIN
+    worker: WorkerName
+
+
+WorkerOrder = DrainWorker | UndrainWorker
 AccountOrder = Suspend | Resume | SetPlan | GrantPoints | TopUpPoints | CorrectPoints

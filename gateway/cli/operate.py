@@ -1,4 +1,4 @@
-"""`reelgate admin workers | jobs | queue | job | requeue | drain`: the operator's view.
+"""`reelgate admin workers | jobs | queue | job | requeue | drain | undrain`: the operator's view.
 
 Works with and without a gateway. Answers go to stdout, as tables or as one JSON object; logs and
 refusals to stderr.
@@ -17,23 +17,28 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from gateway.admin.log import Action, Entry, append, lock_log
-from gateway.cli.desk import open_services, sign
+from gateway.admin.orders import DrainWorker, UndrainWorker, WorkerOrder
+from gateway.admin.workers import change_worker
+from gateway.cli.desk import KeyOption, ReasonOption, open_services, sign
 from gateway.domain.errors import StaleAttempt
 from gateway.domain.jobs import JobState
 from gateway.jobs.lifecycle import Moved, take_back
 from gateway.jobs.operate import (
     JobCase,
+    WorkerLine,
     find_case,
     list_job_lines,
     list_queue,
     list_worker_lines,
 )
+from gateway.jobs.workers import WorkerState
 from gateway.protocol import AttemptRef
 from gateway.streams import Change
 
 operate = typer.Typer(help="Workers, jobs and queues.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_WorkerName = Annotated[str, typer.Argument(metavar="WORKER")]
 _JobId = Annotated[str, typer.Argument(metavar="ID")]
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
@@ -42,22 +47,22 @@ log = structlog.get_logger()
 
 @operate.command("workers")
 def show_workers(*, as_json: _Json = False) -> None:
-    """Who works: running jobs, the last attempt, failures in a row."""
+    """How workers stand: idle, busy, draining, unfit and why, dead and since when."""
     with open_services() as services, services.database.read() as connection:
         now = services.clock.now()
-        lines = list_worker_lines(connection, now=now)
-        draining = {line.name for line in lines if services.queue.is_draining(line.name)}
+        alive_for = timedelta(seconds=services.settings.lease_s)
+        lines = list_worker_lines(connection, now=now, alive_for=alive_for)
     if as_json:
-        workers = [{**_plain(line), "is_draining": line.name in draining} for line in lines]
-        _print_json({"workers": workers})
+        _print_json({"workers": _plain(lines)})
         return
     _print_table(
-        ["worker", "pool", "model", "seen", "running", "last attempt", "failures in a row"],
+        ["worker", "state", "pool", "models", "seen", "running", "last attempt", "failed in a row"],
         [
             (
-                line.name + (" (draining)" if line.name in draining else ""),
+                line.name,
+                _state(line),
                 line.pool,
-                line.loaded_model,
+                "\n".join(line.loaded_models),
                 _ago(line.last_seen_at, now),
                 "\n".join(line.running),
                 line.last_outcome or _ago(line.last_attempt_at, now),
@@ -184,19 +189,31 @@ def requeue(
 
 @operate.command("drain")
 def drain(
-    worker: Annotated[str, typer.Argument(metavar="WORKER")],
-    *,
-    undo: Annotated[bool, typer.Option("--undo", help="Give it jobs again.")] = False,
-    as_json: _Json = False,
+    worker: _WorkerName, *, reason: ReasonOption, key: KeyOption = None, as_json: _Json = False
 ) -> None:
-    """Give a worker no more jobs, for seven days or until `--undo`. What it has, it finishes."""
-    with open_services() as services:
-        if not services.queue.set_draining(worker, is_draining=not undo):
-            _refuse("Redis did not take this; try again")
-    if as_json:
-        _print_json({"worker": worker, "is_draining": not undo})
-    else:
-        typer.echo(f"{worker} gets {'jobs again' if undo else 'no more jobs'}")
+    """Give a worker no more jobs, until `undrain`. What it has, it finishes."""
+    _change_worker(DrainWorker, worker, reason, key, as_json=as_json)
+
+
+@operate.command("undrain")
+def undrain(
+    worker: _WorkerName, *, reason: ReasonOption, key: KeyOption = None, as_json: _Json = False
+) -> None:
+    """Give a worker jobs again."""
+    _change_worker(UndrainWorker, worker, reason, key, as_json=as_json)
+
+
+def _change_worker(
+    order: type[WorkerOrder], worker: str, reason: str, key: str | None, *, as_json: bool
+) -> None:
+    with open_services() as services, services.database.write() as connection:
+        wanted = order(worker=worker, reason=reason)
+        done = change_worker(connection, wanted, sign(key), now=services.clock.now())
+    if done.is_replay:
+        typer.echo("done before under this key; nothing happened now", err=True)
+    state = done.result
+    text = f"{state.worker} gets {'no more jobs' if state.is_draining else 'jobs again'}"
+    typer.echo(state.model_dump_json() if as_json else text)
 
 
 def _log_requeue(
@@ -220,6 +237,13 @@ def _log_requeue(
 def _get_case(connection: Connection, job_id: str, *, show_prompt: bool = False) -> JobCase:
     case = find_case(connection, job_id, show_prompt=show_prompt)
     return case or _refuse(f"no job {job_id}")
+
+
+def _state(line: WorkerLine) -> str:
+    """The state with its reason; an order to drain shows beside every other state."""
+    reason = f": {line.unfit_reason}" if line.state is WorkerState.UNFIT else ""
+    is_hidden = line.is_draining and line.state is not WorkerState.DRAINING
+    return f"{line.state}{reason}" + (", draining" if is_hidden else "")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from typing_extensions import override
@@ -186,6 +187,7 @@ duration = Table(
     Column("num_measured", Integer, nullable=False),
 )
 
+# Workers by what they said last. See `gateway.jobs.workers`.
 worker = Table(
     "worker",
     metadata,
@@ -194,6 +196,11 @@ worker = Table(
     Column("loaded_model", String(64)),
     Column("room", Integer, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
+    # An operator's order: it gets no more jobs, however often it starts anew.
+    Column("is_draining", Boolean, nullable=False, server_default=false()),
+    # Why it cannot render, and what it keeps on its device, as it said last.
+    Column("unfit_reason", Text),
+    Column("loaded_models", JSON, nullable=False, server_default=text("'[]'")),
     Index("ix_worker_pool", "pool", "last_seen_at"),
 )
 

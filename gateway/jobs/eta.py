@@ -5,7 +5,7 @@ long one by housekeeping, so that no request waits for it.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -45,7 +45,7 @@ class _Forecast:
 class Forecasts:
     """Forecasts of every pool, shared by the threads of one process.
 
-    `listeners` names the workers that wait for a delivery of a pool, as far as Redis can tell.
+    A worker counts as one that serves while it was heard of within `alive_for`.
     """
 
     def __init__(
@@ -56,14 +56,12 @@ class Forecasts:
         catalog: Catalog,
         swap_s: float,
         alive_for: timedelta,
-        listeners: Callable[[str], list[str]],
     ) -> None:
         self._clock = clock
         self._plans = plans
         self._catalog = catalog
         self._swap_s = swap_s
         self._alive_for = alive_for
-        self._listeners = listeners
         self._lock = threading.Lock()
         self._forecasts: dict[str, _Forecast] = {}
         self._asked_at: dict[str, datetime] = {}
@@ -129,9 +127,7 @@ class Forecasts:
 
     def _look(self, connection: Connection, pool: str) -> Snapshot:
         now = self._clock.now()
-        workers = list_live_workers(
-            connection, pool, seen_since=now - self._alive_for, listening=self._listeners(pool)
-        )
+        workers = list_live_workers(connection, pool, seen_since=now - self._alive_for)
         return take_snapshot(connection, pool, workers, plans=self._plans, now=now)
 
     def _simulate(self, snapshot: Snapshot) -> dict[str, Eta]:

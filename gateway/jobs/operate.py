@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from gateway.db.tables import account, attempt, hold, job, worker
 from gateway.domain.jobs import OPEN_STATES, AttemptOutcome, JobState
+from gateway.jobs.workers import WorkerState, state_of
 
 # What a client wrote; shown on demand alone.
 _CLIENTS_WORDS = ("prompt", "negative_prompt")
@@ -85,16 +86,20 @@ class QueueLine:
 
 @dataclass
 class WorkerLine:
-    """A worker, by what it asked for and what it did in the last seven days.
+    """A worker, by what it said last and what it did in the last seven days.
 
     Attributes:
         last_seen_at: None if it is known by its attempts alone.
+        unfit_reason: why it could not render when it was last heard of.
         failures_in_a_row: attempts that failed or were lost since the last one that succeeded.
     """
 
     name: str
+    state: WorkerState = WorkerState.DEAD
     pool: str | None = None
-    loaded_model: str | None = None
+    is_draining: bool = False
+    unfit_reason: str | None = None
+    loaded_models: list[str] = field(default_factory=list)
     last_seen_at: datetime | None = None
     running: list[str] = field(default_factory=list)
     last_attempt_at: datetime | None = None
@@ -165,10 +170,21 @@ def list_queue(connection: Connection, *, now: datetime) -> list[QueueLine]:
     ]
 
 
-def list_worker_lines(connection: Connection, *, now: datetime) -> list[WorkerLine]:
-    """Workers that asked for work or had some lately, by name."""
+def list_worker_lines(
+    connection: Connection, *, now: datetime, alive_for: timedelta
+) -> list[WorkerLine]:
+    """Workers that were heard of or had work lately, by name; silent for `alive_for` is dead."""
+    running = _running_by_worker(connection)
     lines = {
-        row.name: WorkerLine(row.name, row.pool, row.loaded_model, row.last_seen_at)
+        row.name: WorkerLine(
+            row.name,
+            state_of(row, running.get(row.name, ()), seen_since=now - alive_for),
+            row.pool,
+            row.is_draining,
+            row.unfit_reason,
+            row.loaded_models,
+            row.last_seen_at,
+        )
         for row in connection.execute(select(worker))
     }
     recent = connection.execute(
@@ -177,12 +193,19 @@ def list_worker_lines(connection: Connection, *, now: datetime) -> list[WorkerLi
         .order_by(attempt.c.started_at, attempt.c.job_id)
     )
     _add_history(lines, recent)
+    for name, job_ids in running.items():
+        lines.setdefault(name, WorkerLine(name)).running = job_ids
+    return [lines[name] for name in sorted(lines)]
+
+
+def _running_by_worker(connection: Connection) -> dict[str, list[str]]:
     held = connection.execute(
         select(job.c.worker, job.c.id).where(job.c.state == JobState.RUNNING).order_by(job.c.id)
     )
+    running: dict[str, list[str]] = {}
     for row in held:
-        lines.setdefault(row.worker, WorkerLine(row.worker)).running.append(row.id)
-    return [lines[name] for name in sorted(lines)]
+        running.setdefault(row.worker, []).append(row.id)
+    return running
 
 
 def _list_attempts(connection: Connection, job_id: str) -> list[AttemptLine]:

@@ -22,7 +22,6 @@ class Redis:
     world: World
     deliveries: dict[str, list[str]] = field(default_factory=dict)
     canceled: set[str] = field(default_factory=set)
-    draining: set[str] = field(default_factory=set)
     hear: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     is_away: bool = False
 
@@ -51,7 +50,6 @@ class Redis:
         if self.world.strikes("bus wiped"):
             self.deliveries.clear()
             self.canceled.clear()
-            self.draining.clear()
         if not self.is_away and self.world.strikes("bus away"):
             self.is_away = True
             self.world.after(self.world.between(1, 20), self.return_)
@@ -116,12 +114,3 @@ class Bus(DeliveryQueue):
     @override
     def announce(self, change: Change, owners: Mapping[str, str]) -> None:
         self._process.check()
-
-    @override
-    def is_draining(self, worker: str) -> bool:
-        self._process.check()
-        return not self._server.is_away and worker in self._server.draining
-
-    @override
-    def list_listeners(self, pool: str) -> list[str]:
-        return []

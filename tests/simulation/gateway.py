@@ -8,6 +8,7 @@ from typing import TypeVar
 from gateway.app import rebuild_all_lanes
 from gateway.housekeeping import clean, list_sweeps, repair_stray_lanes
 from gateway.jobs.eta import Forecasts
+from gateway.jobs.workers import set_draining
 from gateway.live import LiveHub
 from gateway.services import Configuration, Services
 from gateway.settings import Settings
@@ -79,7 +80,12 @@ class Gateway:
         """Mend what is broken, for the end of the run."""
         self.world.is_healed = True
         self._redis.return_()
-        self._redis.draining.clear()
+        self._fixed.database.raw.execute("UPDATE worker SET is_draining = 0")
+
+    def drain(self, worker: str, *, is_draining: bool) -> None:
+        """What an operator orders, who needs no gateway for it."""
+        with self._fixed.database.write() as connection:
+            set_draining(connection, worker, is_draining=is_draining)
 
     def clean_up(self, later: timedelta) -> None:
         """What the sweeps leave when everything that was kept has expired."""
@@ -153,7 +159,6 @@ class Gateway:
                 catalog=catalog,
                 swap_s=fixed.settings.model_swap_s,
                 alive_for=timedelta(seconds=fixed.settings.lease_s),
-                listeners=bus.list_listeners,
             ),
             configuration=fixed.configuration,
             metrics=fixed.metrics,

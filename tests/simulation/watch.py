@@ -32,6 +32,7 @@ _JOBS = (
 )
 _ENDS = "SELECT job_id, kind FROM ledger_tx WHERE kind IN ('settle', 'refund') ORDER BY id"
 _LANES = "SELECT account_id, pool, tier FROM account_lane WHERE is_waiting"
+_DRAINING = "SELECT 1 FROM worker WHERE name = ? AND is_draining"
 _GRACE = "SELECT count(*) FROM lot WHERE kind = 'grace'"
 
 
@@ -153,6 +154,9 @@ class Watch:
             cap = CAPS[self._plans[row.account_id]]
             _require(running[row.account_id] <= cap, f"{row.account_id} runs more than {cap}")
             _require(row.pool == actor.pool, f"{row} is of another pool")
+        if self._raw.execute(_DRAINING, (actor.worker,)).fetchone():
+            _require(not taken, f"{actor.worker} is draining and got {taken}")
+            return
         ids = {row.id for row in taken}
         waiting = [
             row

@@ -162,8 +162,10 @@ class Worker:
         if world.strikes("worker shut down"):
             self._alive(load_s + world.between(0, render_s), lambda: self._shut_down(jobs))
         if world.strikes("worker drained"):
-            self._redis.draining.add(self.name)
-            world.after(world.between(5, 30), lambda: self._redis.draining.discard(self.name))
+            self._gateway.drain(self.name, is_draining=True)
+            world.after(
+                world.between(5, 30), lambda: self._gateway.drain(self.name, is_draining=False)
+            )
         for step in (0.3, 0.6):
             self._alive(load_s + step * render_s, lambda: self._hear_cancels(jobs))
         self._alive(load_s + render_s, lambda: self._end_batch(jobs, load_s + render_s))
@@ -281,7 +283,9 @@ class Worker:
         self._alive(HEARTBEAT_S, self._beat)
         if not self.held:
             return
-        request = HeartbeatRequest(worker=self.name, held=[held.ref for held in self.held])
+        request = HeartbeatRequest(
+            worker=self.name, pool=self._pool, held=[held.ref for held in self.held]
+        )
         try:
             reply = self._gateway.call(
                 Actor("heartbeat", self.name), lambda services: heartbeat(request, services)

@@ -3,10 +3,9 @@
 Every write takes a `reason`, and an `Idempotency-Key` under which it happens once, ever.
 """
 
-import secrets
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from gateway.admin.accounts import AccountBalance, AccountState, iterate_balances
@@ -29,11 +28,11 @@ from gateway.admin.service import (
     create_bonus_code,
     show_account,
 )
+from gateway.api.admin.signing import REPLAYED, SignatureDep
 from gateway.api.deps import AdminDep, ServicesDep
 from gateway.services import Services
 
 router = APIRouter(prefix="/admin/v1", tags=["admin"])
-_REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 class AccountPage(BaseModel):
@@ -43,19 +42,6 @@ class AccountPage(BaseModel):
     data: list[AccountBalance]
     last_id: str | None
     has_more: bool
-
-
-def _signature(
-    admin: AdminDep,
-    idempotency_key: Annotated[
-        str | None, Header(description="The same order under the same key happens once.")
-    ] = None,
-) -> Signature:
-    key = secrets.token_hex(16) if idempotency_key is None else idempotency_key
-    return Signature(actor=f"key {admin.key_id}", key=key)
-
-
-_SignatureDep = Annotated[Signature, Depends(_signature)]
 
 
 @router.get("/accounts")
@@ -81,7 +67,7 @@ def list_accounts(
 
 @router.post("/accounts", status_code=201)
 def post_account(
-    order: CreateAccount, signature: _SignatureDep, services: ServicesDep, response: Response
+    order: CreateAccount, signature: SignatureDep, services: ServicesDep, response: Response
 ) -> AccountState:
     """Make an account, on the default plan or on a bought one."""
     with services.database.write() as connection:
@@ -92,7 +78,7 @@ def post_account(
             plans=services.configuration.plans,
             now=services.clock.now(),
         )
-    response.headers.update(_REPLAYED if done.is_replay else {})
+    response.headers.update(REPLAYED if done.is_replay else {})
     return done.result
 
 
@@ -112,7 +98,7 @@ def get_account(account_id: str, _admin: AdminDep, services: ServicesDep) -> Acc
 def suspend(
     account_id: str,
     order: Suspend,
-    signature: _SignatureDep,
+    signature: SignatureDep,
     services: ServicesDep,
     response: Response,
 ) -> AccountState:
@@ -124,7 +110,7 @@ def suspend(
 def resume(
     account_id: str,
     order: Resume,
-    signature: _SignatureDep,
+    signature: SignatureDep,
     services: ServicesDep,
     response: Response,
 ) -> AccountState:
@@ -136,7 +122,7 @@ def resume(
 def set_plan(
     account_id: str,
     order: SetPlan,
-    signature: _SignatureDep,
+    signature: SignatureDep,
     services: ServicesDep,
     response: Response,
 ) -> AccountState:
@@ -148,7 +134,7 @@ def set_plan(
 def grant(
     account_id: str,
     order: GrantPoints,
-    signature: _SignatureDep,
+    signature: SignatureDep,
     services: ServicesDep,
     response: Response,
 ) -> AccountState:
@@ -160,7 +146,7 @@ def grant(
 def topup(
     account_id: str,
     order: TopUpPoints,
-    signature: _SignatureDep,
+    signature: SignatureDep,
     services: ServicesDep,
     response: Response,
 ) -> AccountState:
@@ -172,7 +158,7 @@ def topup(
 def correct(
     account_id: str,
     order: CorrectPoints,
-    signature: _SignatureDep,
+    signature: SignatureDep,
     services: ServicesDep,
     response: Response,
 ) -> AccountState:
@@ -182,7 +168,7 @@ def correct(
 
 @router.post("/bonus-codes", status_code=201)
 def post_bonus_code(
-    order: CreateCode, signature: _SignatureDep, services: ServicesDep, response: Response
+    order: CreateCode, signature: SignatureDep, services: ServicesDep, response: Response
 ) -> CodeState:
     """Make a code that grants points to whoever names it, once per account."""
     with services.database.write() as connection:
@@ -193,7 +179,7 @@ def post_bonus_code(
             plans=services.configuration.plans,
             now=services.clock.now(),
         )
-    response.headers.update(_REPLAYED if done.is_replay else {})
+    response.headers.update(REPLAYED if done.is_replay else {})
     return done.result
 
 
@@ -213,5 +199,5 @@ def _change(
             plans=services.configuration.plans,
             now=services.clock.now(),
         )
-    response.headers.update(_REPLAYED if done.is_replay else {})
+    response.headers.update(REPLAYED if done.is_replay else {})
     return done.result

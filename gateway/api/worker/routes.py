@@ -12,7 +12,7 @@ from gateway.jobs.claim import claim, renew_leases
 from gateway.jobs.files import artifact_key, attempt_folder, job_folder
 from gateway.jobs.lifecycle import complete, fail
 from gateway.jobs.repository import Job, find_job, find_plan_id, list_artifacts
-from gateway.jobs.workers import note_heartbeat
+from gateway.jobs.workers import find_draining, note_heartbeat
 from gateway.protocol import (
     WORKER_API,
     ArtifactRole,
@@ -37,8 +37,6 @@ router = APIRouter(prefix=WORKER_API, tags=["worker"], dependencies=[Depends(req
 @router.post("/claim")
 def claim_jobs(request: ClaimRequest, services: ServicesDep) -> ClaimReply:
     """Hand out the next jobs of a pool; none is a fine answer, and all a draining worker gets."""
-    if services.queue.is_draining(request.worker):
-        return ClaimReply(jobs=[])
     with services.database.write() as connection:
         job_ids = claim(
             connection,
@@ -54,18 +52,19 @@ def claim_jobs(request: ClaimRequest, services: ServicesDep) -> ClaimReply:
         )
         jobs = [_find_claimed(connection, job_id) for job_id in job_ids]
         assignments = [_assignment(services, connection, job) for job in jobs]
+        is_draining = not jobs and bool(find_draining(connection, request.worker))
     services.queue.announce(Change.CLAIMED, {job.id: job.account_id for job in jobs})
-    return ClaimReply(jobs=assignments)
+    return ClaimReply(jobs=assignments, is_draining=is_draining)
 
 
 @router.post("/heartbeat")
 def heartbeat(request: HeartbeatRequest, services: ServicesDep) -> HeartbeatReply:
-    """Renew the leases of what a worker holds; name what it is to drop."""
-    now = services.clock.now()
+    """Note how a worker stands and renew the leases of what it holds; name what it is to drop."""
+    settings, now = services.settings, services.clock.now()
     with services.database.write() as connection:
-        note_heartbeat(connection, request.worker, now=now)
-        dropped = renew_leases(connection, request.held, lease_s=services.settings.lease_s, now=now)
-    return HeartbeatReply(drop=dropped)
+        is_draining = note_heartbeat(connection, request, now=now)
+        dropped = renew_leases(connection, request.held, lease_s=settings.lease_s, now=now)
+    return HeartbeatReply(drop=dropped, heartbeat_s=settings.heartbeat_s, is_draining=is_draining)
 
 
 @router.post("/jobs/{job_id}/complete", status_code=204)
