@@ -110,7 +110,7 @@ class _Child:
                 log.exception("model_load_failed", model=card.id)
                 self._talk.say(LoadFailed(card.id, _describe(error)))
                 raise _NotLoaded from error
-        self._talk.say(Loaded(card.id))
+        self._talk.say(Loaded(card.id, self._shelf.models))
         return pipeline
 
 

@@ -35,13 +35,13 @@ class ChildProcess:
     Start it from the main thread only: the kernel kills it when the thread that started it ends.
 
     Attributes:
-        loaded_model: the model used last, None before the first.
+        loaded_models: those on the device, the one used last comes last.
         is_loading: it was given something to do and has not said yet that the model is there.
         load_failure: why a model did not load; the child has ended, or is about to.
     """
 
     def __init__(self, *, device: str, model_budget_bytes: int, log_level: str) -> None:
-        self.loaded_model: str | None = None
+        self.loaded_models: tuple[str, ...] = ()
         self.is_loading = False
         self.load_failure: str | None = None
         self._has_died = False
@@ -53,6 +53,11 @@ class ChildProcess:
         # With this end closed here, the pipe ends when the child does.
         childs_end.close()
         log.info("child_started", device=device, child_pid=self._process.pid)
+
+    @property
+    def loaded_model(self) -> str | None:
+        """The model used last, None before the first."""
+        return self.loaded_models[-1] if self.loaded_models else None
 
     @property
     def is_ready(self) -> bool:
@@ -103,7 +108,7 @@ class ChildProcess:
     def _note(self, event: Event) -> None:
         match event:
             case Loaded():
-                self.loaded_model = event.model
+                self.loaded_models = event.kept
                 self.is_loading = False
             case LoadFailed():
                 self.load_failure = f"model {event.model} does not load: {event.reason}"

@@ -13,8 +13,8 @@ import structlog
 from gateway.protocol import FailureCode
 from models.catalog import ModelCard
 from workers.child_process import ChildDied, ChildProcess
+from workers.condition import Condition
 from workers.messages import Event, Load, Loaded, LoadFailed, SelfTest, SelfTested
-from workers.pulse import write_unfit
 from workers.quarantine import MACHINE_FAULTS, Quarantine
 from workers.retrying import TICK_S, backoff_s, pause
 from workers.settings import WorkerSettings
@@ -36,11 +36,13 @@ class Fitness:
         card: ModelCard,
         settings: WorkerSettings,
         spool: Spool,
+        condition: Condition,
         should_stop: Callable[[], bool],
     ) -> None:
         self._default = self._card = card
         self._settings = settings
         self._spool = spool
+        self._condition = condition
         self._should_stop = should_stop
         self._child: ChildProcess | None = None
         self._is_disk_full = False
@@ -56,7 +58,7 @@ class Fitness:
         """Wait until a claimed job could be rendered here, or the worker is to stop."""
         while not self._should_stop():
             if self._has_room() and self._has_model() and self._is_trusted():
-                write_unfit(self._settings.spool_dir, None)
+                self._condition.become_fit(self._child.loaded_models if self._child else ())
                 return
             self.suffer_setback()
 
@@ -99,6 +101,7 @@ class Fitness:
         """A file did not fit; `restore` waits until one does."""
         if not self._is_disk_full:
             log.error("disk_full", spool=self._settings.spool_dir.name)
+            self._condition.become_unfit("the spool has no room for a file")
         self._is_disk_full = True
 
     def end_child(self) -> None:
@@ -106,15 +109,16 @@ class Fitness:
         if self._child is not None:
             self._child.kill()
             self._child = None
+            self._condition.loaded_models = ()
 
     def _blame(self, what: str) -> None:
         self._quarantine.blame(what)
         if self._quarantine.reason is not None:
-            write_unfit(self._settings.spool_dir, self._quarantine.reason)
+            self._condition.become_unfit(self._quarantine.reason)
 
     def _end_broken_child(self) -> None:
         if self._child is not None and self._child.load_failure is not None:
-            write_unfit(self._settings.spool_dir, self._child.load_failure)
+            self._condition.become_unfit(self._child.load_failure)
             self._blame(self._child.load_failure)
             # One broken model must not keep a worker from serving the others.
             self._card = self._default

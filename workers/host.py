@@ -14,6 +14,7 @@ from rq.exceptions import StopRequested
 
 from models.catalog import Catalog, load_catalog
 from workers.batch import Surroundings
+from workers.condition import Condition
 from workers.delivery import DeliveryWorker
 from workers.fitness import Fitness
 from workers.gateway_client import GatewayClient
@@ -31,6 +32,7 @@ REDIS_CONNECT_S = 5.0
 LAST_REPORTS_S = 5.0
 """At the end, what is left to report gets this long at least."""
 REDIS_PAUSE_S = 1.0
+DRAIN_LOOK_S = 0.5
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -73,9 +75,14 @@ class Host:
         self._worker: DeliveryWorker | None = None
         self._has_said_stopping = False
         self._live = LiveChannel(settings.redis_url)
-        self._lease = LeaseKeeper(gateway, settings.worker_name)
+        self._condition = Condition(settings.spool_dir)
+        self._lease = LeaseKeeper(
+            gateway, settings.worker_name, pool=settings.pool, condition=self._condition
+        )
         self._reporter = Reporter(gateway, self._lease, self._live)
-        self._fitness = Fitness(catalog.default, settings, spool, self._should_stop)
+        self._fitness = Fitness(
+            catalog.default, settings, spool, self._condition, self._should_stop
+        )
         self._parent = Parent(
             Services(
                 pool=settings.pool,
@@ -85,6 +92,7 @@ class Host:
                 reporter=self._reporter,
                 spool=spool,
                 fitness=self._fitness,
+                condition=self._condition,
                 around=Surroundings(
                     lease=self._lease,
                     live=self._live,
@@ -120,6 +128,10 @@ class Host:
 
     def _take_deliveries(self) -> None:
         while not self._stop.is_requested:
+            if self._condition.is_draining:
+                # Deliveries are for those who get jobs; a heartbeat will say when there are some.
+                pause(DRAIN_LOOK_S, self._should_stop)
+                continue
             try:
                 with self._stop.interrupting():
                     self._work()
@@ -153,10 +165,15 @@ class Host:
                 with contextlib.suppress(redis.RedisError):
                     self._worker.register_death()  # type: ignore[no-untyped-call]  # RQ has none
                 raise
+            finally:
+                self._worker = None
 
     def _serve(self) -> None:
         with self._stop.undisturbed():
             self._parent.serve_delivery()
+        if self._condition.is_draining:
+            # RQ's loop ends on it.
+            raise StopRequested
 
     def _should_stop(self) -> bool:
         self._tick()

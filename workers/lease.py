@@ -1,7 +1,8 @@
-"""Keeps the leases of held attempts alive: one thread, one heartbeat for all of them.
+"""Sends the worker's heartbeats: one thread, one heartbeat for all attempts it holds.
 
 Held is everything from the claim until the report is accepted, so a render that waits for the
-gateway keeps its lease while it waits.
+gateway keeps its lease while it waits. While nothing is held the heartbeat says that the worker
+lives, and whether it can render.
 """
 
 import threading
@@ -9,13 +10,14 @@ import time
 
 import structlog
 
-from gateway.protocol import AttemptRef, HeartbeatRequest
+from gateway.protocol import AttemptRef, HeartbeatReply, HeartbeatRequest
+from workers.condition import Condition
 from workers.gateway_client import GatewayClient, GatewayError
 
 RETRY_S = 1.0
 END_S = 2.0
-LEFTOVER_HEARTBEAT_S = 10.0
-"""For attempts of a former run, whose assignment is no longer known."""
+FIRST_HEARTBEAT_S = 10.0
+"""Until the gateway has said how often; also for attempts of a former run."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -23,19 +25,24 @@ log = structlog.stdlib.get_logger(__name__)
 class LeaseKeeper:
     """Sends heartbeats in its own thread and remembers what the gateway wants dropped."""
 
-    def __init__(self, gateway: GatewayClient, worker: str) -> None:
+    def __init__(
+        self, gateway: GatewayClient, worker: str, *, pool: str, condition: Condition
+    ) -> None:
         self._gateway = gateway
         self._worker = worker
+        self._pool = pool
+        self._condition = condition
         self._held: dict[AttemptRef, float] = {}
         self._dropped: set[AttemptRef] = set()
-        self._due_at = float("inf")
+        self._idle_s = FIRST_HEARTBEAT_S
+        self._due_at = time.monotonic()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
-        """Begin to send heartbeats, of which there are none while nothing is held."""
+        """Begin to send heartbeats, the first at once."""
         self._thread.start()
 
     def close(self) -> None:
@@ -44,7 +51,7 @@ class LeaseKeeper:
         self._wake.set()
         self._thread.join(END_S)
 
-    def hold(self, job: AttemptRef, heartbeat_s: float = LEFTOVER_HEARTBEAT_S) -> None:
+    def hold(self, job: AttemptRef, heartbeat_s: float = FIRST_HEARTBEAT_S) -> None:
         """Keep the lease of `job`; an earlier attempt of it is over and counts as dropped."""
         with self._lock:
             for older in [held for held in self._held if held.job_id == job.job_id]:
@@ -68,25 +75,38 @@ class LeaseKeeper:
         while not self._is_closed:
             wait_s = self._due_at - time.monotonic()
             if wait_s > 0:
-                self._wake.wait(None if wait_s == float("inf") else wait_s)
+                self._wake.wait(wait_s)
                 self._wake.clear()
                 continue
             with self._lock:
                 held = dict(self._held)
-                self._due_at = time.monotonic() + min(held.values(), default=float("inf"))
-            if held and not self._beat(list(held)):
+                self._due_at = time.monotonic() + min(held.values(), default=self._idle_s)
+            if not self._beat(list(held)) and held:
                 with self._lock:
                     self._due_at = min(self._due_at, time.monotonic() + RETRY_S)
 
     def _beat(self, held: list[AttemptRef]) -> bool:
+        request = HeartbeatRequest(
+            worker=self._worker,
+            pool=self._pool,
+            held=held,
+            loaded_models=list(self._condition.loaded_models),
+            unfit=self._condition.unfit,
+        )
         try:
-            reply = self._gateway.heartbeat(HeartbeatRequest(worker=self._worker, held=held))
+            reply = self._gateway.heartbeat(request)
         except GatewayError as error:
             log.warning("heartbeat_failed", reason=str(error), held=len(held))
             return False
+        self._hear(reply, held)
+        return True
+
+    def _hear(self, reply: HeartbeatReply, held: list[AttemptRef]) -> None:
+        self._condition.heed_drain(is_draining=reply.is_draining)
         with self._lock:
+            self._idle_s = reply.heartbeat_s
+            self._due_at = min(self._due_at, time.monotonic() + self._idle_s)
             # Only what the heartbeat named: a newer attempt may have been claimed meanwhile.
             self._dropped.update(
                 job for job in held if job.job_id in reply.drop and job in self._held
             )
-        return True

@@ -76,9 +76,10 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The model is on the device, the one used last."""
+    """The model is on the device. `kept`: all that are, the one used last comes last."""
 
     model: str
+    kept: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from gateway.protocol import Assignment, AttemptRef, ClaimRequest, FailRequest, 
 from models.catalog import Catalog, ModelCard
 from models.spec import VideoSpec
 from workers.batch import Batch, Surroundings
+from workers.condition import Condition
 from workers.fitness import Fitness
 from workers.gateway_client import GatewayClient, GatewayError, InputDamaged
 from workers.inputs import fetch_inputs
@@ -37,6 +38,7 @@ class Services:
     reporter: Reporter
     spool: Spool
     fitness: Fitness
+    condition: Condition
     around: Surroundings
 
 
@@ -84,6 +86,7 @@ class Parent:
             log.warning("claim_refused", reason=str(error), pool=request.pool)
             self._fitness.suffer_setback()
             return ()
+        self._services.condition.heed_drain(is_draining=reply.is_draining)
         for job in reply.jobs:
             self._lease.hold(_ref(job), job.heartbeat_s)
             log.info("job_claimed", job_id=job.job_id, attempt=job.attempt, model=job.spec.model)

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.protocol import PoolName, WorkerName
+
 
 def _unique_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -32,7 +34,8 @@ class WorkerSettings(SpoolSettings):
         gateway_url: where the worker API lives, without `/worker/v1`.
         worker_token: what the gateway accepts as a worker.
         redis_url: may hold a password, so it is never printed.
-        worker_name: unique among live workers.
+        worker_name: unique among live workers. One that is to stay drained over a restart needs the
+            same name again; if none is given, every start has a new one.
         config_dir: holds `models.yaml`.
         drain_s: after SIGTERM, how long the running batch may still take.
         cancel_grace_s: how long a renderer may stay deaf to a cancel before it is killed.
@@ -45,9 +48,9 @@ class WorkerSettings(SpoolSettings):
     gateway_url: str = "http://127.0.0.1:8000"
     worker_token: SecretStr
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", repr=False)
-    pool: str = "default"
+    pool: PoolName = "default"
     device: str = "cpu"
-    worker_name: str = Field(default_factory=_unique_name)
+    worker_name: WorkerName = Field(default_factory=_unique_name)
     config_dir: Path = Path("configs")
     log_level: str = "INFO"
     drain_s: float = Field(default=60.0, ge=0)

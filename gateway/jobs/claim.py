@@ -41,9 +41,9 @@ def claim(
 ) -> list[str]:
     """Give the fairest job of `pool` to `worker`, and up to `limit - 1` to render with it; ids.
 
-    A worker that is draining gets none. With `catalog` no more jobs than one call of their model takes. An account never runs more at
-    once than its plan allows, however many workers ask together: its row is locked for the
-    count, and one that somebody else holds is passed over.
+    A worker that is draining gets none. With `catalog` no more jobs than one call of their model
+    takes. An account never runs more at once than its plan allows, however many workers ask
+    together: its row is locked for the count, and one that somebody else holds is passed over.
     """
     may_run = note_claim(
         connection, worker, pool=pool, loaded_model=loaded_model, room=limit, now=now

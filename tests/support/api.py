@@ -11,10 +11,13 @@ from PIL import Image
 from gateway.protocol import (
     ArtifactRole,
     Assignment,
+    AttemptRef,
     ClaimReply,
     CompleteRequest,
     FailRequest,
     FailureCode,
+    HeartbeatReply,
+    HeartbeatRequest,
     Rendered,
     UploadedArtifact,
 )
@@ -76,24 +79,36 @@ class PaperWorker:
 
     def claim(self, room: int = 1) -> list[Assignment]:
         """The next jobs."""
+        return self.ask(room).jobs
+
+    def ask(self, room: int = 1) -> ClaimReply:
+        """All that is answered to a claim."""
         answer = self.http.post(
             "/worker/v1/claim",
             json={"pool": "default", "worker": self.name, "room": room},
             headers=self._headers,
         )
         assert answer.status_code == 200, answer.text
-        return ClaimReply.model_validate(answer.json()).jobs
+        return ClaimReply.model_validate(answer.json())
 
     def heartbeat(self, *assignments: Assignment) -> list[str]:
         """Renew; the jobs to drop."""
-        held = [{"job_id": each.job_id, "attempt": each.attempt} for each in assignments]
-        answer = self.http.post(
-            "/worker/v1/heartbeat",
-            json={"worker": self.name, "held": held},
-            headers=self._headers,
+        return self.beat(*assignments).drop
+
+    def beat(
+        self, *assignments: Assignment, models: tuple[str, ...] = (), unfit: str | None = None
+    ) -> HeartbeatReply:
+        """Renew, and say how it stands."""
+        request = HeartbeatRequest(
+            worker=self.name,
+            pool="default",
+            held=[AttemptRef(job_id=each.job_id, attempt=each.attempt) for each in assignments],
+            loaded_models=list(models),
+            unfit=unfit,
         )
-        dropped: list[str] = answer.json()["drop"]
-        return dropped
+        answer = self._post("/heartbeat", request.model_dump_json())
+        assert answer.status_code == 200, answer.text
+        return HeartbeatReply.model_validate(answer.json())
 
     def upload(self, job: Assignment, role: ArtifactRole, content: bytes) -> Any:
         """Put one file."""

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from redis import Redis
-from rq.worker import Worker as RqWorker
 from sqlalchemy import event, select
 
 from gateway.db.tables import account, duration, worker
@@ -17,6 +15,7 @@ from gateway.jobs.eta import KEEP_FOR, SHORT_QUEUE
 from gateway.jobs.lane_repair import rebuild_lanes
 from gateway.jobs.repository import Job
 from gateway.jobs.snapshot import take_snapshot
+from gateway.jobs.workers import set_draining
 from gateway.services import Services
 from models.spec import Kind
 from tests.support.accounts import set_plan
@@ -103,22 +102,26 @@ def test_a_worker_that_went_silent_promises_nothing(
     assert client.video(video_id)["eta_seconds"] is not None
 
 
-def test_a_worker_that_waits_for_a_delivery_counts(
-    client: Client, worker: PaperWorker, clock: ManualClock, services: Services, redis_url: str
+def test_an_idle_worker_counts_while_it_may_have_jobs(
+    client: Client, worker: PaperWorker, clock: ManualClock, services: Services
 ) -> None:
+    def is_promised() -> bool:
+        clock.advance(seconds=KEEP_FOR.total_seconds())
+        return client.video(video_id)["eta_seconds"] is not None
+
     worker.claim()
     clock.advance(days=1)
-    with Redis.from_url(redis_url) as redis:
-        listener = RqWorker(
-            [services.queue._queue(POOL)], name=f"{worker.name}-0a1b2c", connection=redis
-        )
-        listener.register_birth()  # type: ignore[no-untyped-call]  # RQ's own
-        assert services.queue.list_listeners(POOL) == [worker.name]
-        assert client.submit().json()["eta_seconds"] is not None
-        redis.delete(listener.key)
-    clock.advance(seconds=KEEP_FOR.total_seconds())
-    assert services.queue.list_listeners(POOL) == []
-    assert client.submit(seed=1).json()["eta_seconds"] is None
+    video_id = client.submit().json()["id"]
+    assert not is_promised()
+    worker.beat()
+    assert is_promised()
+    worker.beat(unfit="its model does not load")
+    assert not is_promised()
+    worker.beat()
+    assert is_promised()
+    with services.database.write() as connection:
+        set_draining(connection, worker.name, is_draining=True)
+    assert not is_promised()
 
 
 def test_workers_that_are_long_gone_are_forgotten(
@@ -131,6 +134,18 @@ def test_workers_that_are_long_gone_are_forgotten(
     clock.advance(days=2)
     clean(services)
     assert worker_rows() == 0
+
+
+def test_a_drained_worker_is_not_forgotten_before_that_is_undone(
+    worker_rows: Callable[[], int], worker: PaperWorker, services: Services, clock: ManualClock
+) -> None:
+    worker.claim()
+    for is_draining, left in ((True, 1), (False, 0)):
+        with services.database.write() as connection:
+            set_draining(connection, worker.name, is_draining=is_draining)
+        clock.advance(days=100)
+        clean(services)
+        assert worker_rows() == left
 
 
 def test_the_position_is_the_fair_one(

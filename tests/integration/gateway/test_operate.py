@@ -208,25 +208,105 @@ def test_workers_are_known_by_what_they_did(
 
 
 def test_a_draining_worker_gets_no_more_jobs(
-    client: Client, worker: PaperWorker, ask: Callable[..., Any], run: Operate
+    client: Client,
+    worker: PaperWorker,
+    services: Services,
+    redis_url: str,
+    ask: Callable[..., Any],
+    run: Operate,
 ) -> None:
     client.submit()
     client.submit(seed=1)
     [held] = worker.claim()
-    assert run("drain", "paper").exit_code == 0
-    assert worker.claim() == []
-    assert worker.heartbeat(held) == []
+    assert run("drain", "paper").exit_code == 2, "nobody drains without a reason"
+    order = ("drain", "paper", "--reason", "a new driver")
+    assert ask(*order) == {"worker": "paper", "is_draining": True}
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()
+    assert (worker.ask().jobs, worker.ask().is_draining) == ([], True)
+    reply = worker.beat(held)
+    assert (reply.drop, reply.is_draining) == ([], True)
+    assert reply.heartbeat_s == services.settings.heartbeat_s
     worker.finish(held)
-    assert ask("workers")["workers"][0]["is_draining"] is True
+    [line] = ask("workers")["workers"]
+    assert (line["state"], line["is_draining"]) == ("draining", True)
     assert len(PaperWorker(worker.http, worker.token, name="other").claim()) == 1
 
     client.submit(seed=2)
-    assert ask("drain", "paper", "--undo") == {"worker": "paper", "is_draining": False}
+    undo = ("undrain", "paper", "--reason", "it is in")
+    assert ask(*undo) == {"worker": "paper", "is_draining": False}
+    assert not worker.beat().is_draining
     assert len(worker.claim()) == 1
+    with services.database.read() as connection:
+        logged = [each.entry for each in list_log(connection, before=None, limit=5)]
+        assert verify_log(connection).first_broken is None
+    assert [(each.action, each.reason) for each in logged] == [
+        ("worker.undrain", "it is in"),
+        ("worker.drain", "a new driver"),
+    ]
 
 
-def test_without_redis_a_drain_is_refused(run: Operate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELGATE_REDIS_URL", "redis://127.0.0.1:1/0")
-    refused = run("drain", "paper")
-    assert refused.exit_code == 1
-    assert "Redis did not take this" in refused.stderr
+def test_the_same_drain_twice_under_a_key_is_one(worker: PaperWorker, run: Operate) -> None:
+    worker.beat()
+    order = ("drain", "paper", "--reason", "x", "--key", "k")
+    assert run(*order).stdout == "paper gets no more jobs\n"
+    assert run("undrain", "paper", "--reason", "y").stdout == "paper gets jobs again\n"
+    again = run(*order)
+    assert "done before under this key" in again.stderr
+    assert not worker.beat().is_draining
+
+
+def test_only_a_worker_that_is_known_is_drained(run: Operate) -> None:
+    refused = run("drain", "papper", "--reason", "x")
+    assert (refused.exit_code, refused.stderr) == (1, "no worker 'papper' was heard of\n")
+
+
+def test_the_state_of_a_worker_is_what_it_said_last(
+    client: Client,
+    worker: PaperWorker,
+    services: Services,
+    clock: ManualClock,
+    redis_url: str,
+    ask: Callable[..., Any],
+    run: Operate,
+) -> None:
+    def state() -> str:
+        with Redis.from_url(redis_url) as redis:
+            redis.flushall()
+        [line] = ask("workers")["workers"]
+        return str(line["state"])
+
+    reason = "model reel-tiny does not load: no weights"
+    worker.beat(unfit=reason)
+    assert state() == "unfit"
+    assert f"unfit: {reason}" in run("workers").stdout
+    assert run("drain", "paper", "--reason", "x").exit_code == 0
+    assert f"unfit: {reason}, draining" in run("workers").stdout
+    worker.beat(models=("a", "b"))
+    assert state() == "draining"
+    run("undrain", "paper", "--reason", "x")
+    assert state() == "idle"
+    [line] = ask("workers")["workers"]
+    assert (line["pool"], line["loaded_models"]) == ("default", ["a", "b"])
+    client.submit()
+    worker.claim()
+    assert state() == "busy"
+    clock.advance(seconds=services.settings.lease_s)
+    assert state() == "busy"
+    clock.advance(seconds=1)
+    assert state() == "dead"
+    assert "0:01:01 ago" in run("workers").stdout
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("worker", "w" * 129), ("worker", ""), ("pool", "p" * 33), ("unfit", "x" * 501)],
+)
+def test_a_heartbeat_of_no_measure_is_refused_by_its_field(
+    worker: PaperWorker, field: str, value: str
+) -> None:
+    body = {"worker": "w", "pool": "default", "held": [], field: value}
+    headers = {"Authorization": f"Bearer {worker.token}"}
+    answer = worker.http.post("/worker/v1/heartbeat", json=body, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert field in answer.json()["error"]["param"]

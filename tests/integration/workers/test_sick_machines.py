@@ -89,6 +89,7 @@ def test_a_worker_that_keeps_failing_claims_nothing_until_it_renders_again(
     reason = "2 failures in a row, the last: renderer_crashed"
     assert worker.field_of("worker_quarantined", "reason") == [reason]
     assert health(spool) == (1, reason)
+    wait_until(lambda: gateway.hears(unfit=reason))
     wait_until(lambda: (tmp_path / "diary").read_text().count("a grey wall") >= 2)
     assert len(gateway.claims) == 2, "the third delivery waits"
     crashing.unlink()
@@ -96,10 +97,11 @@ def test_a_worker_that_keeps_failing_claims_nothing_until_it_renders_again(
     wait_until(lambda: jobs[2].job_id in gateway.completed)
     assert "worker_trusted_again" in worker.events
     assert health(spool) == (0, "")
+    wait_until(lambda: gateway.hears(unfit=None))
 
 
-def test_a_model_that_never_loads_is_said_by_the_health_check(
-    valkey: Valkey, start_worker: StartWorker, tmp_path: Path
+def test_a_model_that_never_loads_is_said_to_the_health_check_and_the_gateway(
+    valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken-scripted"
     broken.touch()
@@ -111,7 +113,12 @@ def test_a_model_that_never_loads_is_said_by_the_health_check(
     code, complaint = health(spool)
     assert code == 1
     assert complaint == "model scripted does not load: LoadFailed: the weights are not there"
+    wait_until(lambda: gateway.hears(unfit=complaint))
+    assert gateway.heartbeats[-1].loaded_models == []
+    assert gateway.claims == []
     broken.unlink()
 
     worker.wait_ready()
     assert health(spool) == (0, "")
+    wait_until(lambda: gateway.heartbeats[-1].loaded_models == ["scripted"])
+    assert gateway.hears(unfit=None)

@@ -105,8 +105,6 @@ def test_without_redis_nobody_is_told_and_nothing_fails() -> None:
     queue.announce(Change.CLAIMED, {"video": "acc"})
     assert queue.read_streams({account_key("acc"): START}) == []
     assert queue.find_preview("video") is None
-    assert queue.is_draining("worker") is False
-    assert queue.set_draining("worker", is_draining=True) is False
     queue.close()
 
 

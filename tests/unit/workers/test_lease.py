@@ -1,12 +1,14 @@
 """Heartbeats name what is held; what the gateway wants dropped is remembered."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from gateway.protocol import AttemptRef, HeartbeatReply, HeartbeatRequest
 from tests.integration.workers.harness.polling import wait_until
+from workers.condition import NOT_LOADED_YET, Condition
 from workers.gateway_client import GatewayClient, GatewayUnavailable
 from workers.lease import LeaseKeeper
 
@@ -22,6 +24,8 @@ class Heard:
         self.requests: list[HeartbeatRequest] = []
         self.drop: list[str] = []
         self.failures = 0
+        self.heartbeat_s = 10.0
+        self.is_draining = False
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Answer as told."""
@@ -29,7 +33,9 @@ class Heard:
         if self.failures:
             self.failures -= 1
             raise GatewayUnavailable("x")
-        return HeartbeatReply(drop=self.drop)
+        return HeartbeatReply(
+            drop=self.drop, heartbeat_s=self.heartbeat_s, is_draining=self.is_draining
+        )
 
 
 @pytest.fixture
@@ -38,11 +44,45 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def lease(heard: Heard) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(cast("GatewayClient", heard), "w1")
+def condition(tmp_path: Path) -> Condition:
+    return Condition(tmp_path)
+
+
+@pytest.fixture
+def lease(heard: Heard, condition: Condition) -> Iterator[LeaseKeeper]:
+    keeper = LeaseKeeper(cast("GatewayClient", heard), "w1", pool="p", condition=condition)
     keeper.start()
     yield keeper
     keeper.close()
+
+
+def test_who_holds_nothing_is_heard_of_too(
+    heard: Heard, lease: LeaseKeeper, condition: Condition
+) -> None:
+    heard.heartbeat_s = 0.01
+    wait_until(lambda: heard.requests)
+    first = heard.requests[0]
+    assert (first.worker, first.pool, first.held) == ("w1", "p", [])
+    assert first.unfit == NOT_LOADED_YET
+    lease.hold(FIRST, 0.01)
+    condition.become_fit(("a", "b"))
+    wait_until(lambda: heard.requests[-1].loaded_models == ["a", "b"])
+    assert heard.requests[-1].unfit is None
+    condition.become_unfit("broken\x00\n" + "x" * 1000)
+    wait_until(lambda: heard.requests[-1].unfit is not None)
+    assert str(heard.requests[-1].unfit).startswith("broken  xxx")
+    lease.release(FIRST)
+    wait_until(lambda: heard.requests[-1].held == [])
+
+
+def test_a_drain_is_learnt_from_the_answer_and_so_is_its_end(
+    heard: Heard, lease: LeaseKeeper, condition: Condition
+) -> None:
+    heard.heartbeat_s, heard.is_draining = 0.01, True
+    lease.hold(FIRST, 0.01)
+    wait_until(lambda: condition.is_draining)
+    heard.is_draining = False
+    wait_until(lambda: not condition.is_draining)
 
 
 def test_what_is_held_is_named_until_it_is_released(heard: Heard, lease: LeaseKeeper) -> None:

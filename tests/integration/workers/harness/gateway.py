@@ -24,6 +24,7 @@ from gateway.protocol import (
 )
 
 TOKEN = "worker-token"
+HEARTBEAT_S = 0.2
 
 
 class ScriptedGateway:
@@ -35,6 +36,7 @@ class ScriptedGateway:
         self.is_down = False
         self.stale: set[str] = set()
         self.drop: list[str] = []
+        self.is_draining = False
         self.claims: list[ClaimRequest] = []
         self.heartbeats: list[HeartbeatRequest] = []
         self.uploads: dict[tuple[str, int, str], bytes] = {}
@@ -65,6 +67,10 @@ class ScriptedGateway:
         """What the newest heartbeat named."""
         return self.heartbeats[-1].held if self.heartbeats else []
 
+    def hears(self, *, unfit: str | None) -> bool:
+        """Whether the newest heartbeat says this."""
+        return bool(self.heartbeats) and self.heartbeats[-1].unfit == unfit
+
     def answer(self, method: str, url: str, headers: dict[str, str], body: bytes) -> "Answer":
         """The status and the body for one request."""
         with self._lock:
@@ -86,12 +92,16 @@ class ScriptedGateway:
     def _answer_worker(self, call: str, body: bytes) -> bytes:
         if call == "claim":
             self.claims.append(ClaimRequest.model_validate_json(body))
-            room = self.claims[-1].room
+            room = 0 if self.is_draining else self.claims[-1].room
             jobs, self.waiting = self.waiting[:room], self.waiting[room:]
-            return ClaimReply(jobs=jobs).model_dump_json().encode()
+            claimed = ClaimReply(jobs=jobs, is_draining=self.is_draining)
+            return claimed.model_dump_json().encode()
         assert call == "heartbeat"
         self.heartbeats.append(HeartbeatRequest.model_validate_json(body))
-        return HeartbeatReply(drop=self.drop).model_dump_json().encode()
+        reply = HeartbeatReply(
+            drop=self.drop, heartbeat_s=HEARTBEAT_S, is_draining=self.is_draining
+        )
+        return reply.model_dump_json().encode()
 
     def _answer_job(
         self, job_id: str, call: list[str], attempt: int, headers: dict[str, str], body: bytes
