@@ -20,7 +20,8 @@ from gateway.jobs.files import ROOT, job_folder
 from gateway.jobs.idempotency import forget_expired
 from gateway.jobs.lane_repair import list_strays, repair_lanes
 from gateway.jobs.lifecycle import reap
-from gateway.jobs.repository import Artifact, count_jobs, list_artifacts, list_waiting
+from gateway.jobs.repository import Artifact, list_artifacts
+from gateway.jobs.waiting import list_runnable
 from gateway.jobs.workers import forget_silent_workers
 from gateway.services import Services
 from gateway.settings import Settings
@@ -28,6 +29,7 @@ from gateway.streams import Change
 
 CLEAN_EVERY_S = 60.0
 REPAIR_EVERY_S = 15.0
+RUNG_AT_ONCE = 100
 _BATCH = 500
 # A folder without a job may belong to a submit that has not committed yet.
 _ORPHAN_AGE = timedelta(hours=1)
@@ -36,23 +38,22 @@ log = structlog.get_logger()
 
 
 def ring_lost_deliveries(services: Services) -> int:
-    """Make sure that as many deliveries wait as jobs do; how many were rung."""
-    with services.database.read() as connection:
-        waiting = {
-            pool: number
-            for (pool, state), number in count_jobs(
-                connection, services.configuration.catalog.pools
-            ).items()
-            if state is JobState.QUEUED
-        }
+    """Make sure that a delivery waits for each job that may run now; how many were rung.
+
+    Any delivery makes a worker ask, so up to `RUNG_AT_ONCE` in a pool are enough, and jobs that
+    wait for another of their account to end need none. However many jobs wait, no more than that
+    is read.
+    """
     rung = 0
-    for pool, number in waiting.items():
-        deliveries = services.queue.num_deliveries(pool)
-        if deliveries is None or deliveries >= number:
+    for pool in sorted(services.configuration.catalog.pools):
+        num_present = services.queue.num_deliveries(pool)
+        if num_present is None or num_present >= RUNG_AT_ONCE:
             continue
         with services.database.read() as connection:
-            refs = list_waiting(connection, pool, limit=number)
-        rung += services.queue.ring_missing(pool, refs)
+            plans = services.configuration.plans
+            refs = list_runnable(connection, pool, plans=plans, limit=RUNG_AT_ONCE)
+        if num_present < len(refs):
+            rung += services.queue.ring_missing(pool, refs)
     return rung
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, uni
 from gateway.db.tables import account, artifact, hold, job
 from gateway.domain.jobs import OPEN_STATES, JobState
 from gateway.ids import JOB_PREFIX, lowest_id
-from gateway.protocol import AttemptRef, FailureCode, Rendered
+from gateway.protocol import FailureCode, Rendered
 from models.spec import Kind, VideoSpec
 
 _LONGEST_WAIT = timedelta(days=1)
@@ -118,17 +118,6 @@ def count_jobs_since(connection: Connection, account_id: str, instant: datetime)
         job.c.account_id == account_id, job.c.id >= lowest_id(JOB_PREFIX, instant)
     )
     return int(connection.execute(query).scalar_one())
-
-
-def list_waiting(connection: Connection, pool: str, limit: int) -> list[AttemptRef]:
-    """Queued jobs of a pool, the longest waiting first."""
-    rows = connection.execute(
-        select(job.c.id, job.c.attempt)
-        .where(job.c.pool == pool, job.c.state == JobState.QUEUED)
-        .order_by(job.c.id)
-        .limit(limit)
-    )
-    return [AttemptRef(job_id=row.id, attempt=row.attempt) for row in rows]
 
 
 def count_jobs(connection: Connection, pools: Collection[str]) -> dict[tuple[str, JobState], int]:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, true, union_all
+from sqlalchemy import Connection, Row, Select, func, select, true, union_all
 
 from gateway.db.tables import account_lane, job
 from gateway.domain.durations import Duration, DurationKey
@@ -16,6 +16,7 @@ from gateway.domain.plans import Plans
 from gateway.domain.scheduling import LOOKAHEAD, Lane, Pool, Ticket, Tier
 from gateway.jobs.durations import expect
 from gateway.jobs.lanes import list_tiers, waiting_jobs
+from gateway.protocol import AttemptRef
 from models.catalog import Catalog
 from models.spec import BatchKey, VideoSpec
 
@@ -66,6 +67,23 @@ def load_tiers(connection: Connection, pool: str, plans: Plans) -> Pool:
     return found
 
 
+def list_runnable(
+    connection: Connection, pool: str, *, plans: Plans, limit: int
+) -> list[AttemptRef]:
+    """Waiting jobs that may run now, at most `limit`: of each lane that takes part the oldest.
+
+    As many of a lane as its plan runs at once. An account at its cap has no lane that takes part.
+    """
+    refs: list[AttemptRef] = []
+    for plan in plans.plans:
+        if len(refs) == limit:
+            break
+        query = _oldest_jobs(pool, plan.id, limit, per_lane=min(plan.max_running, limit))
+        rows = connection.execute(query.limit(limit - len(refs)))
+        refs += [AttemptRef(job_id=row.id, attempt=row.attempt) for row in rows]
+    return refs
+
+
 def list_lane_jobs(
     connection: Connection, account_id: str, pool: str, limit: int
 ) -> list[Row[Any]]:
@@ -102,6 +120,27 @@ def batch_room_of(catalog: Catalog) -> Callable[[BatchKey], int]:
 def cost_s(expected: Duration) -> float:
     """What a job is charged. Never nothing, or a lane of very short jobs would never be behind."""
     return max(expected.mean_s, 1e-3)
+
+
+def _oldest_jobs(pool: str, tier: str, num_lanes: int, *, per_lane: int) -> Select[Any]:
+    """Found by index, lane by lane: the last job of each lane's part, then all up to it."""
+    lane = account_lane.c
+    ids = select(job.c.id).where(waiting_jobs(lane.account_id, lane.pool)).correlate(account_lane)
+    cut = ids.order_by(job.c.id).offset(per_lane - 1).limit(1).scalar_subquery()
+    newest = ids.order_by(job.c.id.desc()).limit(1).scalar_subquery()
+    parts = (
+        select(lane.account_id, lane.pool, func.coalesce(cut, newest).label("last_id"))
+        .where(lane.pool == pool, lane.tier == tier, lane.is_waiting == true())
+        .order_by(lane.pass_s, lane.account_id)
+        .limit(num_lanes)
+        .subquery("parts")
+    )
+    return (
+        select(job.c.id, job.c.attempt)
+        .select_from(parts)
+        .join(job, waiting_jobs(parts.c.account_id, parts.c.pool))
+        .where(job.c.id <= parts.c.last_id)
+    )
 
 
 def _front(pool: str, tier: str, limit: int, passed_over: Collection[str]) -> Select[Any]:

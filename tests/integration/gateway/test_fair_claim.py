@@ -14,6 +14,7 @@ from gateway.housekeeping import repair_stray_lanes
 from gateway.jobs import lifecycle
 from gateway.jobs.claim import claim
 from gateway.jobs.lane_repair import list_strays, rebuild_lanes
+from gateway.jobs.waiting import list_runnable
 from gateway.services import Services
 from tests.support.accounts import set_plan
 from tests.support.clock import ManualClock
@@ -276,3 +277,28 @@ def test_a_lane_of_an_old_tier_is_not_served_at_its_weight(
     with services.database.read() as connection:
         passes = {row.tier: row.pass_s for row in connection.execute(select(tier_lane))}
     assert passes["free"] > passes["top"] == 0
+
+
+def test_nobody_is_rung_for_an_account_at_its_cap(
+    services: Services, plans: Plans, clock: ManualClock, take: Callable[..., list[str]]
+) -> None:
+    """Else idle workers would ask each second, for jobs that nobody may have."""
+
+    def runnable(limit: int = 100) -> list[str]:
+        with services.database.read() as connection:
+            refs = list_runnable(connection, POOL, plans=plans, limit=limit)
+        return [ref.job_id for ref in refs]
+
+    with services.database.write() as connection:
+        add_accounts(connection, {"full": "plus", "quiet": "free"}, now=clock.now())
+        mine = [add_job(connection, Want("full"), plans=plans, now=clock.now()) for _ in "12345"]
+    assert runnable() == mine[:2], "as many as the plan runs at once"
+    assert runnable(limit=1) == mine[:1]
+    assert take() + take() == mine[:2]
+    assert runnable() == []
+    with services.database.write() as connection:
+        theirs = add_job(connection, Want("quiet"), plans=plans, now=clock.now())
+    assert runnable() == [theirs]
+    with services.database.write() as connection:
+        finish(connection, mine[0], plans, clock)
+    assert runnable() == [theirs, *mine[2:4]]

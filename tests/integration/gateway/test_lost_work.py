@@ -9,9 +9,10 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import select
 
 from gateway.db.tables import attempt, job
-from gateway.housekeeping import clean, reap_lost_jobs, ring_lost_deliveries
+from gateway.housekeeping import RUNG_AT_ONCE, clean, reap_lost_jobs, ring_lost_deliveries
 from gateway.jobs.eta import KEEP_FOR
 from gateway.jobs.files import artifact_key, job_folder
+from gateway.jobs.lane_repair import rebuild_lanes
 from gateway.protocol import (
     DELIVERY_FUNCTION,
     ArtifactRole,
@@ -24,6 +25,7 @@ from gateway.services import Services
 from models.spec import Stage
 from tests.support.api import VIDEO_BYTES, Client, PaperWorker
 from tests.support.clock import ManualClock
+from tests.support.waiting import Want, add_accounts, add_jobs
 
 QUEUE_KEY = f"rq:queue:{queue_name('default')}"
 
@@ -163,6 +165,22 @@ def test_a_claimed_job_needs_no_delivery(
     with Redis.from_url(redis_url) as redis:
         redis.flushall()
     assert ring_lost_deliveries(services) == 0
+
+
+def test_a_long_queue_is_rung_in_parts(
+    services: Services, clock: ManualClock, redis_url: str
+) -> None:
+    names = {f"acc_{number}": "free" for number in range(RUNG_AT_ONCE + 50)}
+    with services.database.write() as connection:
+        add_accounts(connection, names, now=clock.now())
+        add_jobs(connection, [Want(name) for name in names for _ in "12"], now=clock.now())
+        rebuild_lanes(connection, services.configuration.plans)
+    assert ring_lost_deliveries(services) == RUNG_AT_ONCE
+    assert len(set(deliveries(redis_url))) == RUNG_AT_ONCE
+    assert ring_lost_deliveries(services) == 0
+    with Redis.from_url(redis_url) as redis:
+        redis.lpop(QUEUE_KEY, 3)
+    assert ring_lost_deliveries(services) == 3
 
 
 def test_progress_of_this_attempt_is_shown(

@@ -1,4 +1,4 @@
-"""A worker that an operator has drained finishes what it has, and leaves the doorbells to others."""
+"""A worker that an operator has drained finishes what it has, and leaves doorbells to others."""
 
 import redis
 from rq.worker import Worker as RqWorker
