@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 LEASE_S, HEARTBEAT_S, REAP_EVERY_S = 3.0, 0.3, 0.3
 # Of a twentieth of a second each: long enough to be killed in.
-NUM_STEPS = 80
+NUM_STEPS = 120
 # Far less than the lease of a gateway that is not told otherwise.
 SOON_S = 25.0
 PRICES = "prices:\n" + "".join(
@@ -145,7 +145,9 @@ def test_a_job_of_a_killed_worker_is_done_by_another_within_the_lease(
     victim, other = "one", "two"
     if site.is_in_state(other, WorkerState.BUSY):
         victim, other = other, victim
-    assert site.shown(victim)["running"] == [video_id]
+    line = site.find(victim)
+    assert line is not None
+    assert line.running == [video_id]
 
     site.workers[victim].kill()
     killed_at = time.monotonic()
