@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -90,13 +90,13 @@ def health() -> None:
 def _load_settings(**given: str | None) -> "WorkerSettings":
     from workers.settings import WorkerSettings
 
+    options: dict[str, Any] = {name: value for name, value in given.items() if value}
     try:
-        settings = WorkerSettings()
+        return WorkerSettings(**options)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         lines = [f"REELGATE_{str(found['loc'][0]).upper()}: {found['msg']}" for found in problems]
         _fail("\n".join(lines), code=2)
-    return settings.model_copy(update={name: value for name, value in given.items() if value})
 
 
 def _fail(message: str, *, code: int) -> NoReturn:

@@ -173,6 +173,18 @@ def test_a_worker_without_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     assert "REELGATE_WORKER_TOKEN: Field required" in result.output
 
 
+def test_names_that_no_gateway_takes_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REELGATE_WORKER_TOKEN", "x" * 16)
+    result = CliRunner().invoke(worker, ["--pool", "p" * 33])
+    assert result.exit_code == 2
+    assert "REELGATE_POOL: String should have at most 32 characters" in result.output
+    monkeypatch.setenv("REELGATE_WORKER_NAME", "a\tb")
+    result = CliRunner().invoke(worker, [])
+    assert "REELGATE_WORKER_NAME: String should match pattern" in result.output
+
+
 def test_the_parent_never_loads_what_belongs_to_the_child() -> None:
     code = (
         "import sys, workers.host, workers.child_process;"
