@@ -27,6 +27,7 @@ class VideoRequest(BaseModel):
         size: `WIDTHxHEIGHT`, or `width` and `height`.
         num_frames: instead of `seconds`.
         mode: how much work goes in; one of the card's, and priced.
+        generate_audio: whether the video gets sound that the model makes up; priced.
         external_task_id: the client's own id; unique per account, so it is an idempotency key.
         metadata: kept and given back; up to 16 keys of text.
     """
@@ -45,6 +46,7 @@ class VideoRequest(BaseModel):
     mode: Annotated[str, Field(max_length=32)] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    generate_audio: bool = False
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     external_task_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     metadata: Annotated[
@@ -106,10 +108,9 @@ def build_spec(request: VideoRequest, card: ModelCard, *, has_image: bool) -> Vi
             num_frames=_num_frames(request, card, fps),
             fps=fps,
             mode=mode,
-            num_inference_steps=_or_default(
-                request.num_inference_steps, card.modes.get(mode, card.num_inference_steps.default)
-            ),
-            guidance_scale=_or_default(request.guidance_scale, card.guidance_scale.default),
+            num_inference_steps=_or_default(request.num_inference_steps, card.steps_of(mode)),
+            guidance_scale=_or_default(request.guidance_scale, card.guidance_of(mode)),
+            generate_audio=request.generate_audio,
             seed=_or_default(request.seed, secrets.randbelow(MAX_SEED + 1)),
         )
         card.check(spec)

@@ -80,6 +80,7 @@ class VideoMetadata(BaseModel):
     mode: str
     num_inference_steps: int
     guidance_scale: float
+    generate_audio: bool
     seed: int
     render_s: float | None = None
 
@@ -148,6 +149,7 @@ class ModelObject(BaseModel):
     guidance_scale: dict[str, float]
     max_prompt_chars: int
     modes: dict[str, int]
+    audio: Literal["none", "out", "in"]
     points_from: int
 
 
@@ -203,7 +205,8 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
         num_inference_steps=card.num_inference_steps.model_dump(),
         guidance_scale=card.guidance_scale.model_dump(),
         max_prompt_chars=card.max_prompt_chars,
-        modes=card.modes,
+        modes={name: mode.num_inference_steps for name, mode in card.modes.items()},
+        audio=card.audio,
         points_from=min(prices.quote(spec).points for spec in offered_specs(card)),
     )
 
@@ -256,6 +259,7 @@ def _metadata(job: Job) -> VideoMetadata:
         "mode": spec.mode,
         "num_inference_steps": spec.num_inference_steps,
         "guidance_scale": spec.guidance_scale,
+        "generate_audio": spec.generate_audio,
         "seed": spec.seed,
         "render_s": made.render_s if made else None,
     }
