@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,6 +94,7 @@ class DiffusersAdapter(ABC):
             pipe = read_pipeline(self.stock_class(class_name), folder, self._dtypes(card, device))
             asked = str(card.options.get("offload", "auto"))
             check_card(self, card, folder, pipe, asked)
+            self.prepare(card, pipe)
             pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
             offload = place(pipe, card, device, asked)
             if card.options.get("compile") and torch.device(device).type == "cuda":
@@ -126,7 +128,8 @@ class DiffusersAdapter(ABC):
         presets = loaded.card.low_memory if low_memory else {}
         groups = [specs] if self._is_one_call(loaded, specs) else [[spec] for spec in specs]
         calls = [self._arguments(loaded, group) for group in groups]
-        on_step(Stage.DENOISING, 0, first.num_inference_steps * len(calls))
+        num_bars = len(calls) * self.count_bars(loaded.card, pipe, first)
+        on_step(Stage.DENOISING, 0, first.num_inference_steps * num_bars)
         is_tiled = bool(presets.get("vae_tiling"))
         with memory_errors_named(f"{len(specs)} x {first.size}, {first.num_frames} frames"):
             _arrange(loaded, pipe, presets.get("offload") == Offload.MODEL)
@@ -175,6 +178,18 @@ class DiffusersAdapter(ABC):
         is_tiled: bool,
     ) -> Iterator[Frame]:
         """Frames of `sample`, uint8 [H, W, 3], made as they are read."""
+
+    def find_problem(self, card: ModelCard, pipe: Any) -> str | None:  # noqa: ANN401 -- untyped
+        """What else of `card` these weights would round or ignore, as words for the operator."""
+        del card, pipe
+
+    def prepare(self, card: ModelCard, pipe: Any) -> None:  # noqa: ANN401 -- untyped
+        """Put options of `card` on the pipeline, once."""
+
+    def count_bars(self, card: ModelCard, pipe: Any, first: VideoSpec) -> int:  # noqa: ANN401
+        """How often one call begins to count its steps anew."""
+        del card, pipe, first
+        return 1
 
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:
         """Whether one call takes all of `specs`, two or more."""
@@ -247,12 +262,12 @@ class DiffusersAdapter(ABC):
         """Denoise, call after call, in the mode of `first`."""
         pipe, mode = loaded.pipelines[first.kind], loaded.card.modes[first.mode]
         samples: list[Sample] = []
+        # Previews are of all clips of the batch at once.
+        maker = self.make_previews(first) if is_watched and len(calls) == 1 else None
+        num_bars = len(calls) * self.count_bars(loaded.card, pipe, first)
+        pipe.progress_bar = _make_bars(on_step, maker.take if maker else tuple, num_bars)
         with mode_in_force(pipe, mode, on_gpu=loaded.is_on_gpu) as meter:
-            for number, arguments in enumerate(calls):
-                # Previews are of all clips of the batch at once.
-                maker = self.make_previews(first) if is_watched and len(calls) == 1 else None
-                take = maker.take if maker else tuple
-                pipe.progress_bar = _make_bars(on_step, take, number, len(calls))
+            for arguments in calls:
                 samples += self._call_watched(pipe, arguments, maker)
         report_skips(meter, mode, model=loaded.card.id, mode_name=first.mode)
         return samples
@@ -273,17 +288,15 @@ class DiffusersAdapter(ABC):
 
 
 def _make_bars(
-    on_step: StepCallback,
-    take_previews: Callable[[], Sequence[Frame]],
-    number: int,
-    of_all: int,
+    on_step: StepCallback, take_previews: Callable[[], Sequence[Frame]], num_bars: int
 ) -> Callable[..., StepBar]:
-    """What a pipeline asks for its bar, in call `number` `of_all`."""
+    """What a pipeline asks for its bars, `num_bars` of them in a batch, one after another."""
+    numbers = count()
 
     def bar(iterable: object = None, total: int | None = None) -> StepBar:
         del iterable  # pipelines of video count their steps themselves
         steps = total or 1
-        return StepBar(steps * of_all, on_step, take_previews, done=steps * number)
+        return StepBar(steps * num_bars, on_step, take_previews, done=steps * next(numbers))
 
     return bar
 

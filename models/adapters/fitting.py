@@ -63,7 +63,7 @@ def _problem(adapter: "DiffusersAdapter", card: ModelCard, pipe: Any, offload: s
         return f"num_frames must be a multiple of {grid.frames}, plus 1"
     if unable := [kind for kind in card.kinds if kind not in adapter.find_kinds(pipe)]:
         return f"kinds must leave out {', '.join(unable)}"
-    return None
+    return adapter.find_problem(card, pipe)
 
 
 def _problem_of_mode(

@@ -79,8 +79,9 @@ class TwoPointPrediction:
     def __call__(self, pipe: Any, index: int, latents: torch.Tensor) -> torch.Tensor | None:  # noqa: ANN401
         """The prediction after step `index`; None after the first, before which nothing is seen."""
         signal, noise = levels_after(pipe.scheduler, index)
-        before, self._before = self._before, (latents, signal, noise)
-        if before is None:
+        # Some pipelines step in place; some begin anew with the next stretch of a clip.
+        before, self._before = self._before, (latents.clone(), signal, noise)
+        if before is None or index == 0:
             return None
         older, signal_before, noise_before = before
         scale = signal * noise_before - signal_before * noise

@@ -12,6 +12,7 @@ frames while they are read.
 """
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from typing import Any, ClassVar, cast
 
 import diffusers
@@ -26,13 +27,21 @@ from models.adapters.fitting import Grid
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, find_prediction
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
+from models.catalog import SpecError
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
 
 VACE = "WanVACEPipeline"
-MAX_REFERENCES = 3
 GREY = (128, 128, 128)
 """What VACE was trained to read as: not given."""
+
+
+class LastFrame(Enum):
+    """What weights that begin with a given frame do with a given last one."""
+
+    IGNORED = "ignored"
+    TAKEN = "taken"
+    NEEDED = "needed"
 
 
 class PerRowImageToVideo(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
@@ -124,16 +133,20 @@ class WanAdapter(DiffusersAdapter):
             arguments["guidance_scale_2"] = low_noise if first.guidance_scale > 1 else 1.0
         if _is_vace(pipe):
             return arguments | _vace_inputs(loaded, first)
-        takes_last = first.kind is Kind.IMAGE_TO_VIDEO and not pipe.config.expand_timesteps
-        refuse_pictures(specs, last_image=takes_last)
-        if first.kind is not Kind.IMAGE_TO_VIDEO:
+        has_image = first.kind is Kind.IMAGE_TO_VIDEO
+        use = _use_of_last_frame(pipe) if has_image else LastFrame.IGNORED
+        refuse_pictures(specs, last_image=use is not LastFrame.IGNORED)
+        if not has_image:
             return arguments
-        if not takes_last:
+        if pipe.config.expand_timesteps:
             images = [load_first_frame(spec.image, spec.width, spec.height) for spec in specs]
             return arguments | {"image": torch.stack(images)}
         arguments["image"] = load_image(first.image, first.width, first.height)
         if first.last_image is not None:
             arguments["last_image"] = _last_image(first)
+        elif use is LastFrame.NEEDED:
+            message = f"{first.model} needs a first and a last frame"
+            raise SpecError("last_image", message, limit="1 image", value=None)
         return arguments
 
     @override
@@ -182,6 +195,16 @@ def derive_image_to_video(text_to_video: WanPipeline) -> PerRowImageToVideo:
 
 def _is_vace(pipe: Any) -> bool:  # noqa: ANN401 -- untyped
     return bool(type(pipe).__name__ == VACE)
+
+
+def _use_of_last_frame(pipe: Any) -> LastFrame:  # noqa: ANN401 -- untyped
+    transformer = pipe.transformer or pipe.transformer_2
+    if pipe.config.expand_timesteps:
+        return LastFrame.IGNORED
+    if transformer.config.image_dim is None:
+        return LastFrame.TAKEN
+    # Those that see frames through CLIP were trained to see one of them, or two.
+    return LastFrame.NEEDED if transformer.config.pos_embed_seq_len else LastFrame.IGNORED
 
 
 def _last_image(spec: VideoSpec) -> Image.Image:
