@@ -15,11 +15,13 @@ from typing import Any, ClassVar
 import torch
 
 from models.adapters.common import StepBar, memory_errors_named, weight_bytes
+from models.adapters.denoisers import transformers_of
 from models.adapters.fitting import Grid, check_card
 from models.adapters.folder import read_class_name, read_pipeline
+from models.adapters.lora import load_loras
 from models.adapters.placement import Offload, place
 from models.adapters.previews import PreviewMaker
-from models.adapters.sampling import mode_in_force, report_skips, transformers_of
+from models.adapters.sampling import mode_in_force, report_skips
 from models.catalog import ModelCard
 from models.pipeline import Audio, Clip, Frame, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
@@ -95,6 +97,7 @@ class DiffusersAdapter(ABC):
             asked = str(card.options.get("offload", "auto"))
             check_card(self, card, folder, pipe, asked)
             self.prepare(card, pipe)
+            load_loras(pipe, card, folder)
             pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
             offload = place(pipe, card, device, asked)
             if card.options.get("compile") and torch.device(device).type == "cuda":
@@ -182,9 +185,11 @@ class DiffusersAdapter(ABC):
     def find_problem(self, card: ModelCard, pipe: Any) -> str | None:  # noqa: ANN401 -- untyped
         """What else of `card` these weights would round or ignore, as words for the operator."""
         del card, pipe
+        return None
 
     def prepare(self, card: ModelCard, pipe: Any) -> None:  # noqa: ANN401 -- untyped
         """Put options of `card` on the pipeline, once."""
+        del card, pipe
 
     def count_bars(self, card: ModelCard, pipe: Any, first: VideoSpec) -> int:  # noqa: ANN401
         """How often one call begins to count its steps anew."""

@@ -1,8 +1,8 @@
 """Latents of LTX-2 to frames, a stretch of time after another.
 
-Its decoder looks ahead, so a clip is decoded whole where there is room. Where there is not, in tiles
-that overlap in time and fade into each other, with the arithmetic of diffusers 0.42; but each tile
-becomes frames before the next is decoded.
+Its decoder looks ahead, so a clip is decoded whole where there is room. Where there is not, in
+tiles that overlap in time and fade into each other, with the arithmetic of diffusers 0.42; but each
+tile becomes frames before the next is decoded.
 """
 
 from collections.abc import Iterator

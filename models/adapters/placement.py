@@ -12,7 +12,7 @@ import structlog
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from models.adapters.sampling import transformers_of
+from models.adapters.denoisers import transformers_of
 from models.catalog import ModelCard
 
 log = structlog.stdlib.get_logger(__name__)

@@ -14,6 +14,8 @@ import torch
 from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
 from diffusers.models.attention_dispatch import attention_backend
 
+from models.adapters.denoisers import last_block, transformers_of
+from models.adapters.lora import lora_in_force
 from models.modes import Mode, StepCache
 
 log = structlog.stdlib.get_logger(__name__)
@@ -58,18 +60,6 @@ class SkipMeter:
         self.computed += 1
 
 
-def transformers_of(pipe: Any) -> list[Any]:  # noqa: ANN401 -- diffusers is untyped
-    """The denoisers of a pipeline: one, or two experts."""
-    names = ("transformer", "transformer_2")
-    return [part for name in names if (part := getattr(pipe, name, None)) is not None]
-
-
-def last_block(transformer: torch.nn.Module) -> torch.nn.Module:
-    """The last of its main blocks."""
-    lists = [part for part in transformer.children() if isinstance(part, torch.nn.ModuleList)]
-    return max(lists, key=lambda part: sum(p.numel() for p in part.parameters()))[-1]
-
-
 @contextmanager
 def mode_in_force(
     pipe: Any,  # noqa: ANN401 -- diffusers is untyped
@@ -87,9 +77,7 @@ def mode_in_force(
             stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
             pipe.scheduler = shifted(pipe.scheduler, mode.flow_shift)
         if mode.lora is not None:
-            pipe.set_adapters([lora_name(mode.lora)])
-            stack.callback(pipe.disable_lora)
-            pipe.enable_lora()
+            stack.enter_context(lora_in_force(pipe, mode.lora))
         if mode.attention is not None and on_gpu:
             stack.enter_context(attention_backend(mode.attention))
         stack.callback(meter.stop)
@@ -134,8 +122,3 @@ def shifted(scheduler: Any, shift: float) -> Any:  # noqa: ANN401 -- diffusers i
         if name in scheduler.config:
             return type(scheduler).from_config(scheduler.config, **{name: shift})
     raise ValueError(f"{type(scheduler).__name__} has no flow_shift")
-
-
-def lora_name(file: str) -> str:
-    """The name under which a LoRA file is loaded."""
-    return file.removesuffix(".safetensors").replace("/", "_").replace(".", "_")

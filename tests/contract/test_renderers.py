@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from structlog.testing import capture_logs
 
 from models.catalog import ModelCard, SpecError
@@ -21,6 +22,7 @@ from tests.support.renderers import (
     StoppedError,
     Watcher,
     largest_difference,
+    save_lora,
     save_picture,
     video,
 )
@@ -119,8 +121,6 @@ def test_progress_counts_up_to_its_total_in_every_stage(subject: Subject) -> Non
 
 
 def test_previews_arrive_in_pictures_of_the_clip(subject: Subject) -> None:
-    if not subject.model.has_previews:
-        pytest.skip("its pipeline shows nothing before the end")
     card = subject.model.card(
         subject.folder,
         num_inference_steps={"min": 2, "max": 12, "default": 12},
@@ -245,6 +245,38 @@ def test_cut_off_weights_are_a_failed_load(subject: Subject, tmp_path: Path) -> 
     card = subject.model.card(folder)
     with pytest.raises(LoadFailed, match="check that the folder is complete"):
         create_pipeline(card).load(card, "cpu")
+
+
+def test_a_lora_works_in_its_mode_alone(subject: Subject) -> None:
+    if not subject.model.takes_lora:
+        pytest.skip("diffusers reads none for it")
+    file = save_lora(subject.folder, subject.renderer)
+    modes: dict[str, object] = {"standard": 3, "fast": {"num_inference_steps": 3, "lora": file}}
+    card = subject.model.card(subject.folder, modes=modes)
+    renderer = create_pipeline(card)
+    renderer.load(card, "cpu")
+    plain, changed, again = (
+        video(
+            renderer.generate([subject.model.spec(card, subject.picture, mode=mode)], Watcher())[0]
+        )
+        for mode in ("standard", "fast", "standard")
+    )
+    assert np.array_equal(plain, again)
+    assert not np.array_equal(plain, changed)
+
+
+def test_a_lora_of_other_weights_is_refused_by_its_mode(subject: Subject) -> None:
+    strange = {"transformer.nowhere.0.to_q.lora_A.weight": torch.zeros(4, 8)}
+    strange["transformer.nowhere.0.to_q.lora_B.weight"] = torch.zeros(8, 4)
+    save_file(strange, subject.folder / "strange.safetensors")
+    messages = {"strange": "does not fit these weights", "gone": "is not in"}
+    if not subject.model.takes_lora:
+        messages = {"strange": ".* takes no LoRA"}
+    for file, message in messages.items():
+        mode = {"num_inference_steps": 3, "lora": f"{file}.safetensors"}
+        card = subject.model.card(subject.folder, modes={"fast": mode})
+        with pytest.raises(LoadFailed, match=f"mode fast: lora {file}.safetensors:? ?{message}"):
+            create_pipeline(card).load(card, "cpu")
 
 
 def _tensor_bytes() -> int:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from models.catalog import ModelCard
 from models.pipeline import Clip, Frame
@@ -28,7 +30,7 @@ class Model:
         temporal: frames of one latent frame.
         pictures: fields of a spec that name pictures, beside `image`.
         caches: kinds of step cache that work.
-        has_previews: whether it shows what a clip becomes.
+        takes_lora: whether diffusers reads LoRA files for it.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Model:
     pictures: tuple[str, ...] = ()
     caches: tuple[str, ...] = ("first_block", "taylor")
     options: dict[str, Any] = field(default_factory=dict)
-    has_previews: bool = True
+    takes_lora: bool = True
 
     def card(self, folder: Path, **changes: object) -> ModelCard:
         """The card of the checkpoint in `folder`."""
@@ -179,6 +181,7 @@ MODELS = [
         size="32x32",
         caches=("taylor",),
         options=_HUNYUAN_TOKENS,
+        takes_lora=False,
     ),
     Model(
         "hunyuan15-i2v",
@@ -189,6 +192,7 @@ MODELS = [
         size="32x32",
         caches=("taylor",),
         options=_HUNYUAN_TOKENS,
+        takes_lora=False,
     ),
     Model(
         "skyreels",
@@ -212,6 +216,7 @@ class Watcher:
     previews: list[Frame] = field(default_factory=list)
 
     def __call__(self, stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
+        """Remember one call."""
         self.steps.append((stage, done, total))
         self.previews += previews
         if self.stop_at is not None and (stage, done) == (Stage.DENOISING, self.stop_at):
@@ -230,6 +235,23 @@ def video(clip: Clip) -> Video:
 def largest_difference(one: Video, other: Video) -> int:
     """In 8-bit levels."""
     return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def save_lora(folder: Path, renderer: Any) -> str:
+    """A file in `folder` with random low-rank weights for the first attention of `renderer`."""
+    [pipe, *_] = renderer._loaded.pipelines.values()
+    name, layer = next(
+        (name, part)
+        for name, part in pipe.transformer.named_modules()
+        if isinstance(part, torch.nn.Linear) and name.endswith("to_q")
+    )
+    torch.manual_seed(0)
+    weights = {
+        f"transformer.{name}.lora_A.weight": torch.randn(4, layer.in_features),
+        f"transformer.{name}.lora_B.weight": torch.randn(layer.out_features, 4),
+    }
+    save_file(weights, folder / "random_lora.safetensors")
+    return "random_lora.safetensors"
 
 
 def save_picture(path: Path, colour: tuple[int, int, int]) -> Path:
