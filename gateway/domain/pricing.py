@@ -171,9 +171,13 @@ def load_prices(path: Path, catalog: Catalog) -> PriceList:
 
 
 def offered_specs(card: ModelCard) -> list[VideoSpec]:
-    """One spec for every combination of kind, mode, size, fps and length that `card` offers."""
+    """One spec for every combination of kind, mode, size, fps, length and sound of `card`."""
+    sounds = [False, True] if card.audio == "out" else [False]
     return [
-        card.example(kind=kind, mode=mode, size=size, fps=fps, seconds=seconds)
+        card.example(kind=kind, mode=mode, size=size, fps=fps, seconds=seconds).model_copy(
+            update={"generate_audio": has_sound}
+        )
+        for has_sound in sounds
         for kind in card.kinds
         for mode in card.modes
         for size in card.sizes
