@@ -45,6 +45,9 @@ AttentionBackend = Literal[
 """Names of diffusers, without those that would download a kernel."""
 
 
+LoraFile = Annotated[str, Field(pattern=r"^[\w][\w./-]*\.safetensors$")]
+
+
 class Mode(_Strict):
     """One way of sampling.
 
@@ -56,6 +59,7 @@ class Mode(_Strict):
         sigmas: the whole noise schedule, from 1 towards 0, one for every step; None computes it.
         cache: None computes every step.
         lora: a file of low-rank weights (`.safetensors`) inside the checkpoint folder.
+        lora_2: as `lora`, of the second of two experts.
         attention: how attention is computed on a GPU; None for what PyTorch picks.
     """
 
@@ -64,7 +68,8 @@ class Mode(_Strict):
     flow_shift: Annotated[float, Field(gt=0)] | None = None
     sigmas: Annotated[list[float], Field(min_length=1)] | None = None
     cache: StepCache | None = None
-    lora: Annotated[str, Field(pattern=r"^[\w][\w./-]*\.safetensors$")] | None = None
+    lora: LoraFile | None = None
+    lora_2: LoraFile | None = None
     attention: AttentionBackend | None = None
 
     @model_validator(mode="after")

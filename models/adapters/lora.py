@@ -5,9 +5,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.adapters.denoisers import transformers_of
 from models.catalog import ModelCard
+from models.modes import Mode
 from models.pipeline import LoadFailed
+
+SECOND = "transformer_2"
 
 
 def load_loras(pipe: Any, card: ModelCard, folder: Path) -> None:  # noqa: ANN401 -- untyped
@@ -17,36 +19,20 @@ def load_loras(pipe: Any, card: ModelCard, folder: Path) -> None:  # noqa: ANN40
         LoadFailed: a file is missing, broken, or made for other weights; names mode and file.
     """
     for name, mode in card.modes.items():
-        if mode.lora is None or _holders(pipe, mode.lora):
-            continue
-        where = f"model {card.id}: mode {name}: lora {mode.lora}"
-        if not hasattr(pipe, "load_lora_weights"):
-            raise LoadFailed(f"{where}: {type(pipe).__name__} takes no LoRA")
-        if not (folder / mode.lora).is_file():
-            raise LoadFailed(f"{where} is not in {folder}")
-        try:
-            path = folder / mode.lora
-            pipe.load_lora_weights(
-                str(path.parent),
-                weight_name=path.name,
-                adapter_name=lora_name(mode.lora),
-                local_files_only=True,
-            )
-        except Exception as error:
-            # Sizes, names or bytes: whichever it is, the file does not belong here.
-            raise LoadFailed(f"{where} does not fit these weights: {error}") from error
-        holders = _holders(pipe, mode.lora)
-        if not holders:
-            raise LoadFailed(f"{where} does not fit these weights: it names none of their layers")
-        for transformer in holders:
-            transformer.disable_lora()
+        for part, file in _files(mode):
+            try:
+                _load(pipe, part, folder, file)
+            except _Unfit as problem:
+                message = f"model {card.id}: mode {name}: lora {file} {problem}"
+                raise LoadFailed(message) from problem.__cause__
 
 
 @contextmanager
-def lora_in_force(pipe: Any, file: str) -> Iterator[None]:  # noqa: ANN401 -- untyped
-    """Have the LoRA of `file`, and no other, work inside the block."""
+def loras_in_force(pipe: Any, mode: Mode) -> Iterator[None]:  # noqa: ANN401 -- untyped
+    """Have the LoRAs of `mode`, and no others, work inside the block."""
     with ExitStack() as stack:
-        for transformer in _holders(pipe, file):
+        for part, file in _files(mode):
+            transformer = getattr(pipe, part)
             transformer.set_adapters(lora_name(file))
             transformer.enable_lora()
             stack.callback(transformer.disable_lora)
@@ -58,7 +44,42 @@ def lora_name(file: str) -> str:
     return file.removesuffix(".safetensors").replace("/", "_").replace(".", "_")
 
 
-def _holders(pipe: Any, file: str) -> list[Any]:  # noqa: ANN401 -- untyped
-    """The transformers that the LoRA of `file` was read into."""
-    name = lora_name(file)
-    return [each for each in transformers_of(pipe) if name in getattr(each, "peft_config", {})]
+class _Unfit(Exception):
+    """Why a LoRA file is of no use here."""
+
+
+def _files(mode: Mode) -> list[tuple[str, str]]:
+    """The component and the file of every LoRA of `mode`."""
+    files = (("transformer", mode.lora), (SECOND, mode.lora_2))
+    return [(part, file) for part, file in files if file is not None]
+
+
+def _load(pipe: Any, part: str, folder: Path, file: str) -> None:  # noqa: ANN401 -- untyped
+    transformer, path = getattr(pipe, part, None), folder / file
+    if transformer is None:
+        raise _Unfit(f"is for a {part}, which these weights have not")
+    if not hasattr(pipe, "load_lora_weights"):
+        raise _Unfit(f"is of no use: {type(pipe).__name__} takes no LoRA")
+    if _has(transformer, file):
+        return
+    if not path.is_file():
+        raise _Unfit(f"is not in {folder}")
+    second = {"load_into_transformer_2": True} if part == SECOND else {}
+    try:
+        pipe.load_lora_weights(
+            str(path.parent),
+            weight_name=path.name,
+            adapter_name=lora_name(file),
+            local_files_only=True,
+            **second,
+        )
+    except Exception as error:
+        # Sizes, names or bytes: whichever it is, the file does not belong here.
+        raise _Unfit(f"does not fit these weights: {error}") from error
+    if not _has(transformer, file):
+        raise _Unfit("does not fit these weights: it names none of their layers")
+    transformer.disable_lora()
+
+
+def _has(transformer: Any, file: str) -> bool:  # noqa: ANN401 -- untyped
+    return lora_name(file) in getattr(transformer, "peft_config", {})

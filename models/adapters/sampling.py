@@ -15,7 +15,7 @@ from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
 from diffusers.models.attention_dispatch import attention_backend
 
 from models.adapters.denoisers import last_block, transformers_of
-from models.adapters.lora import lora_in_force
+from models.adapters.lora import loras_in_force
 from models.modes import Mode, StepCache
 
 log = structlog.stdlib.get_logger(__name__)
@@ -76,8 +76,7 @@ def mode_in_force(
         if mode.flow_shift is not None:
             stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
             pipe.scheduler = shifted(pipe.scheduler, mode.flow_shift)
-        if mode.lora is not None:
-            stack.enter_context(lora_in_force(pipe, mode.lora))
+        stack.enter_context(loras_in_force(pipe, mode))
         if mode.attention is not None and on_gpu:
             stack.enter_context(attention_backend(mode.attention))
         stack.callback(meter.stop)

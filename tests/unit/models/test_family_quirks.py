@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,17 @@ from models.catalog import ModelCard, SpecError
 from models.pipeline import LoadFailed
 from models.registry import create_pipeline
 from models.spec import Kind, Stage
-from tests.support.renderers import MODELS, Model, Watcher, largest_difference, save_picture, video
+from tests.support.renderers import (
+    MODELS,
+    Model,
+    Watcher,
+    largest_difference,
+    save_lora,
+    save_picture,
+    video,
+)
+from workers.media.finish import finish_clip
+from workers.media.label import build_label
 
 Load = Callable[..., tuple[DiffusersAdapter, ModelCard]]
 BY_NAME = {model.name: model for model in MODELS}
@@ -151,6 +162,43 @@ def test_a_mode_that_its_family_would_ignore_is_refused(
 ) -> None:
     with pytest.raises(LoadFailed, match=f"mode fast: {problem}"):
         load(name, modes={"fast": {"num_inference_steps": 2, **mode}})
+
+
+def test_each_expert_has_a_lora_of_its_own(
+    folders: Callable[[Model], Path], load: Load, picture: Path
+) -> None:
+    model = BY_NAME["wan-experts"]
+    renderer, _ = load("wan-experts")
+    file = save_lora(folders(model), renderer)
+    modes: dict[str, object] = {"standard": 4}
+    modes |= {name: {"num_inference_steps": 4, name: file} for name in ("lora", "lora_2")}
+    renderer, card = load("wan-experts", modes=modes)
+    plain, first, second = (
+        video(renderer.generate([model.spec(card, picture, mode=mode)], Watcher())[0])
+        for mode in modes
+    )
+    assert largest_difference(plain, first) > 0
+    assert largest_difference(plain, second) > 0
+    assert largest_difference(first, second) > 0
+    with pytest.raises(LoadFailed, match=r"mode fast: lora .* is for a transformer_2"):
+        load("wan-t2v", modes={"fast": {"num_inference_steps": 4, "lora_2": file}})
+
+
+def test_the_file_of_a_clip_with_sound_has_a_track_of_its_length(
+    load: Load, picture: Path, tmp_path: Path
+) -> None:
+    renderer, card = load("ltx2")
+    spec = BY_NAME["ltx2"].spec(card, picture, generate_audio=True)
+    [clip] = renderer.generate([spec], Watcher())
+    label = build_label("Reelgate", "a-job")
+    finished = finish_clip(clip, tmp_path, num_frames=spec.num_frames, label=label)
+    with av.open(str(finished.video.path)) as container:
+        [track] = container.streams.audio
+        assert track.codec_context.name == "aac"
+        assert track.duration is not None
+        assert track.time_base is not None
+        heard_s = float(track.duration * track.time_base)
+        assert heard_s == pytest.approx(spec.num_frames / spec.fps, abs=0.001)
 
 
 def test_a_cache_and_compilation_do_not_go_together(load: Load) -> None:
