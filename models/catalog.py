@@ -173,6 +173,11 @@ class ModelCard(_Strict):
         found = self.modes.get(mode)
         return found.num_inference_steps if found else self.num_inference_steps.default
 
+    def fewest_steps_of(self, mode: str) -> int:
+        """The fewest denoising steps that a request in `mode` may ask for."""
+        sigmas = self.modes[mode].sigmas
+        return self.num_inference_steps.min if sigmas is None else len(sigmas)
+
     def guidance_of(self, mode: str) -> float:
         """The guidance of a request in `mode` that asks for none."""
         found = self.modes.get(mode)
@@ -259,9 +264,12 @@ class ModelCard(_Strict):
                 limit=[*self.modes],
                 value=spec.mode,
             )
-        mode, steps = self.modes[spec.mode], self.num_inference_steps
+        mode = self.modes[spec.mode]
         self._check_range(
-            "num_inference_steps", spec.num_inference_steps, steps.min, mode.num_inference_steps
+            "num_inference_steps",
+            spec.num_inference_steps,
+            self.fewest_steps_of(spec.mode),
+            mode.num_inference_steps,
         )
         if mode.guidance_scale is not None:
             only = mode.guidance_scale
@@ -276,9 +284,6 @@ class ModelCard(_Strict):
                 limit=0,
                 value=len(spec.negative_prompt),
             )
-        if mode.sigmas is not None:
-            least = len(mode.sigmas)
-            self._check_range("num_inference_steps", spec.num_inference_steps, least, least)
 
     @staticmethod
     def _check_range(param: str, value: float, least: float, most: float) -> None:

@@ -34,7 +34,7 @@ def cheapest_spec(card: ModelCard, folder: Path) -> VideoSpec:
         seconds=min(card.seconds),
         prompt="a grey wall",
     )
-    changes: dict[str, object] = {"num_inference_steps": card.num_inference_steps.min}
+    changes: dict[str, object] = {"num_inference_steps": card.fewest_steps_of(spec.mode)}
     if not is_from_text:
         changes["image"] = folder / "grey.png"
         Image.new("RGB", (spec.width, spec.height), "grey").save(folder / "grey.png")

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from models.adapters.common import StepBar, memory_errors_named, weight_bytes
+from models.adapters.common import StepBar, memory_errors_named
 from models.adapters.denoisers import transformers_of
 from models.adapters.fitting import Grid, check_card
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
-from models.adapters.placement import Offload, place
+from models.adapters.placement import Offload, device_bytes, place
 from models.adapters.previews import PreviewMaker
 from models.adapters.sampling import mode_in_force, report_skips
 from models.catalog import ModelCard
@@ -79,10 +79,10 @@ class DiffusersAdapter(ABC):
 
     @property
     def memory_bytes(self) -> int:
-        """The weights, which all kinds share; 0 before `load`."""
+        """The weights that lie on the device at a time, all kinds together; 0 before `load`."""
         if self._loaded is None:
             return 0
-        return weight_bytes(next(iter(self._loaded.pipelines.values())).components.values())
+        return device_bytes(next(iter(self._loaded.pipelines.values())), self._loaded.offload)
 
     def load(self, card: ModelCard, device: str) -> None:
         """Read the folder of `card` onto `device`: float32 on a CPU, else bfloat16.

@@ -12,7 +12,7 @@ import structlog
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from models.adapters.denoisers import transformers_of
+from models.adapters.common import weight_bytes
 from models.catalog import ModelCard
 
 log = structlog.stdlib.get_logger(__name__)
@@ -77,10 +77,20 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
 def part_bytes(pipe: Any) -> dict[str, int]:  # noqa: ANN401 -- untyped
     """Bytes of weights by component."""
     return {
-        name: sum(p.nbytes for p in part.parameters())
+        name: weight_bytes([part])
         for name, part in pipe.components.items()
         if isinstance(part, torch.nn.Module)
     }
+
+
+def device_bytes(pipe: Any, offload: Offload) -> int:  # noqa: ANN401 -- untyped
+    """Bytes of weights that lie on the device at a time."""
+    parts = part_bytes(pipe)
+    if offload is Offload.MODEL:
+        return max(parts.values())
+    if offload is Offload.GROUP:
+        return sum(size for name, size in parts.items() if not _goes_in_groups(name))
+    return weight_bytes(pipe.components.values())
 
 
 def bring(module: torch.nn.Module) -> None:
@@ -92,11 +102,10 @@ def bring(module: torch.nn.Module) -> None:
 
 def _offload_groups(pipe: Any, device: torch.device) -> None:  # noqa: ANN401 -- untyped
     """Transformers and text encoders layer by layer; what is small stays on the device."""
-    denoisers = transformers_of(pipe)
     for name, part in pipe.components.items():
         if not isinstance(part, torch.nn.Module):
             continue
-        if part in denoisers or name.startswith("text_encoder"):
+        if _goes_in_groups(name):
             apply_group_offloading(
                 part,
                 onload_device=device,
@@ -106,3 +115,8 @@ def _offload_groups(pipe: Any, device: torch.device) -> None:  # noqa: ANN401 --
             )
         else:
             part.to(device)
+
+
+def _goes_in_groups(name: str) -> bool:
+    """Whether the component of this name is so large that it never lies on the device whole."""
+    return name.startswith(("transformer", "text_encoder"))

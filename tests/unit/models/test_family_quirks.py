@@ -164,6 +164,14 @@ def test_a_mode_that_its_family_would_ignore_is_refused(
         load(name, modes={"fast": {"num_inference_steps": 2, **mode}})
 
 
+def test_what_waits_in_host_memory_takes_no_room_on_the_device(load: Load) -> None:
+    whole, by_model, by_group = (
+        load("wan-t2v", options={"offload": offload})[0].memory_bytes
+        for offload in ("none", "model", "group")
+    )
+    assert 0 < by_group < by_model < whole
+
+
 def test_each_expert_has_a_lora_of_its_own(
     folders: Callable[[Model], Path], load: Load, picture: Path
 ) -> None:

@@ -60,6 +60,8 @@ def test_a_distilled_mode_has_its_own_guidance_and_schedule(
     card = make_card(modes={"standard": 8, "fast": fast})
     spec = make_spec(mode="fast", num_inference_steps=4, guidance_scale=card.guidance_of("fast"))
     card.check(spec)
+    assert card.fewest_steps_of("fast") == 4
+    assert card.fewest_steps_of("standard") == card.num_inference_steps.min
     with pytest.raises(SpecError) as refusal:
         card.check(spec.model_copy(update=changes))
     assert (refusal.value.param, refusal.value.limit) == (param, limit)
