@@ -6,12 +6,13 @@ hears of it before a point is held.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.cardparts import FloatRange, FrameRule, IntRange, Voice
+from models.cardparts import FloatRange, FrameRule, IntRange, Source, Voice
 from models.configfile import load_yaml_as
+from models.modes import ModeField
 from models.spec import Kind, Language, SpokenText, VideoSpec
 
 BUILTIN_PREFIX = "builtin:"
@@ -44,14 +45,16 @@ class ModelCard(_Strict):
     Attributes:
         adapter: `module:Class` of the renderer.
         checkpoint: a local folder, or `builtin:NAME` for weights inside this package.
+        source: where the operator gets the weights: a repository and a revision of it.
         pool: the workers that serve it.
         sizes: `WIDTHxHEIGHT` in pixels; the first is the default.
         size_multiple: both sides of every size divide by it.
         fps: frames per second it was trained for; the first is the default.
         seconds: clip lengths offered; a clip of `s` seconds has `s * fps + num_frames.offset`
             frames. Digital humans last as long as they speak, up to the largest of these.
-        modes: denoising steps by mode, the default mode first; `standard` with the default number
-            of steps if left out. Fewer steps than the mode's may be asked for, more may not.
+        modes: ways of sampling by name, the default first; `standard` with the default number of
+            steps if left out. Fewer steps than the mode's may be asked for, more may not.
+        audio: `out` where a clip can have generated sound, `in` where it follows a given one.
         max_prompt_chars: longest prompt and negative prompt, in characters; 0 for none at all.
         voices: of digital humans.
         max_batch: most jobs in one call of the pipeline, for all sizes or by size; a size that
@@ -68,6 +71,7 @@ class ModelCard(_Strict):
     title: str
     adapter: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     checkpoint: str
+    source: Source | None = None
     licence: str
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
     kinds: Annotated[list[Kind], Field(min_length=1)]
@@ -83,7 +87,8 @@ class ModelCard(_Strict):
     max_batch: int | dict[str, int] = 1
     memory_bytes: Annotated[int, Field(ge=1)] | None = None
     deadline_s: Annotated[float, Field(gt=0)]
-    modes: dict[str, int] = Field(default_factory=dict)
+    modes: dict[str, ModeField] = Field(default_factory=dict)
+    audio: Literal["none", "out", "in"] = "none"
     options: dict[str, Option] = Field(default_factory=dict)
     low_memory: dict[str, Option] = Field(default_factory=dict)
 
@@ -104,9 +109,14 @@ class ModelCard(_Strict):
 
     @model_validator(mode="after")
     def _modes_are_within_steps(self) -> "ModelCard":
-        for mode, steps in self.modes.items():
+        for name, mode in self.modes.items():
+            steps, guidance = mode.num_inference_steps, mode.guidance_scale
             if not self.num_inference_steps.min <= steps <= self.num_inference_steps.max:
-                raise ValueError(f"mode {mode} has {steps} steps, outside num_inference_steps")
+                raise ValueError(f"mode {name} has {steps} steps, outside num_inference_steps")
+            if guidance is not None and not (
+                self.guidance_scale.min <= guidance <= self.guidance_scale.max
+            ):
+                raise ValueError(f"mode {name} has guidance {guidance}, outside guidance_scale")
         return self
 
     @model_validator(mode="after")
@@ -186,6 +196,23 @@ class ModelCard(_Strict):
         """The mode of a request that names none."""
         return next(iter(self.modes))
 
+    def steps_of(self, mode: str) -> int:
+        """Denoising steps of a request in `mode` that asks for no fewer."""
+        found = self.modes.get(mode)
+        return found.num_inference_steps if found else self.num_inference_steps.default
+
+    def fewest_steps_of(self, mode: str) -> int:
+        """The fewest denoising steps that a request in `mode` may ask for."""
+        sigmas = self.modes[mode].sigmas
+        return self.num_inference_steps.min if sigmas is None else len(sigmas)
+
+    def guidance_of(self, mode: str) -> float:
+        """The guidance of a request in `mode` that asks for none."""
+        found = self.modes.get(mode)
+        if found is None or found.guidance_scale is None:
+            return self.guidance_scale.default
+        return found.guidance_scale
+
     def example(
         self, *, kind: Kind, mode: str, size: str, fps: int, seconds: int, prompt: str = "-"
     ) -> VideoSpec:
@@ -200,8 +227,8 @@ class ModelCard(_Strict):
             num_frames=self.frames_of(seconds, fps),
             fps=fps,
             mode=mode,
-            num_inference_steps=self.modes[mode],
-            guidance_scale=self.guidance_scale.default,
+            num_inference_steps=self.steps_of(mode),
+            guidance_scale=self.guidance_of(mode),
             seed=0,
         )
 
@@ -214,6 +241,7 @@ class ModelCard(_Strict):
         self._check_words(spec)
         self._check_geometry(spec)
         self._check_sampling(spec)
+        self._check_sound(spec)
 
     def check_kind(self, kind: Kind) -> None:
         """Make sure this model makes `kind`.
@@ -309,19 +337,39 @@ class ModelCard(_Strict):
                 limit=[*self.modes],
                 value=spec.mode,
             )
-        steps, guidance = self.num_inference_steps, self.guidance_scale
-        bounds: tuple[tuple[str, float, float, float], ...] = (
-            ("num_inference_steps", steps.min, self.modes[spec.mode], spec.num_inference_steps),
-            ("guidance_scale", guidance.min, guidance.max, spec.guidance_scale),
+        mode = self.modes[spec.mode]
+        self._check_range(
+            "num_inference_steps",
+            spec.num_inference_steps,
+            self.fewest_steps_of(spec.mode),
+            mode.num_inference_steps,
         )
-        for param, least, most, value in bounds:
-            if not least <= value <= most:
-                raise SpecError(
-                    param,
-                    f"{param} must be from {least} to {most}, not {value}",
-                    limit=[least, most],
-                    value=value,
-                )
+        if mode.guidance_scale is not None:
+            only = mode.guidance_scale
+            self._check_range("guidance_scale", spec.guidance_scale, only, only)
+        guidance = self.guidance_scale
+        self._check_range("guidance_scale", spec.guidance_scale, guidance.min, guidance.max)
+        if mode.is_unguided and spec.negative_prompt:
+            raise SpecError(
+                "negative_prompt",
+                f"{self.id} works without guidance in mode {spec.mode} "
+                "and would ignore a negative prompt",
+                limit=0,
+                value=len(spec.negative_prompt),
+            )
+
+    @staticmethod
+    def _check_range(param: str, value: float, least: float, most: float) -> None:
+        if not least <= value <= most:
+            message = f"{param} must be from {least} to {most}, not {value}"
+            raise SpecError(param, message, limit=[least, most], value=value)
+
+    def _check_sound(self, spec: VideoSpec) -> None:
+        if spec.generate_audio and self.audio != "out":
+            able = "only follows a given sound" if self.audio == "in" else "makes silent videos"
+            raise SpecError(
+                "generate_audio", f"{self.id} {able}", limit=[False], value=spec.generate_audio
+            )
 
 
 class Catalog(_Strict):

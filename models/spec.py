@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SEED = 2**32 - 1
 
-BatchKey = tuple[str, str, str, int, int, float]
-"""Kind, model, size, frames, steps, guidance: what jobs of one pipeline call have in common."""
+BatchKey = tuple[str, str, str, int, int, float, str]
+"""Kind, model, size, frames, steps, guidance, mode: what jobs of one pipeline call share."""
 
 
 class Kind(StrEnum):
@@ -113,8 +113,11 @@ class VideoSpec(BaseModel):
         mode: the card's name for how much work goes in; priced.
         guidance_scale: classifier-free guidance; 1 and below turn it off.
         seed: of the initial noise; the same spec on the same model gives the same frames.
+        generate_audio: whether the clip gets sound that the model makes up.
         image: the first frame or the portrait, a local file; set where the kind needs one, by
             whoever renders.
+        last_image: the last frame, a local file; beside `image`, and only for some models.
+        reference_images: what appears in the clip, local files; only for some models.
         performance: of a digital human, and of nothing else.
     """
 
@@ -132,7 +135,10 @@ class VideoSpec(BaseModel):
     num_inference_steps: Annotated[int, Field(gt=0)]
     guidance_scale: Annotated[float, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    generate_audio: bool = False
     image: Path | None = None
+    last_image: Path | None = None
+    reference_images: tuple[Path, ...] = ()
     performance: Performance | None = None
 
     @property
@@ -157,4 +163,5 @@ class VideoSpec(BaseModel):
             num_frames,
             self.num_inference_steps,
             self.guidance_scale,
+            self.mode,
         )

@@ -33,13 +33,13 @@ def cheapest_spec(card: ModelCard, folder: Path) -> VideoSpec:
     is_from_text = Kind.TEXT_TO_VIDEO in card.kinds
     spec = card.example(
         kind=Kind.TEXT_TO_VIDEO if is_from_text else card.kinds[0],
-        mode=min(card.modes, key=card.modes.__getitem__),
+        mode=min(card.modes, key=card.steps_of),
         size=min(card.sizes, key=_num_pixels),
         fps=min(card.fps),
         seconds=min(card.seconds),
         prompt="a grey wall",
     )
-    changes: dict[str, object] = {"num_inference_steps": card.num_inference_steps.min}
+    changes: dict[str, object] = {"num_inference_steps": card.fewest_steps_of(spec.mode)}
     if not is_from_text:
         changes["image"] = folder / "grey.png"
         Image.new("RGB", (spec.width, spec.height), "grey").save(folder / "grey.png")

@@ -80,6 +80,7 @@ def _likeness(spec: VideoSpec, wanted: VideoSpec) -> int:
         (spec.mode, wanted.mode),
         (spec.fps, wanted.fps),
         (spec.num_frames, wanted.num_frames),
+        (spec.generate_audio, wanted.generate_audio),
     )
     return sum(ours == theirs for ours, theirs in pairs)
 

@@ -33,12 +33,14 @@ class Multipliers(_Strict):
         mode: by mode; every mode of the model is named.
         resolution: by short side in pixels: a video pays the smallest entry that covers it.
         fps: by frames per second: as `resolution`.
+        audio: of a video with generated sound.
     """
 
     kind: dict[Kind, Factor] = Field(default_factory=dict)
     mode: dict[str, Factor] = Field(default_factory=dict)
     resolution: dict[int, Factor] = Field(default_factory=dict)
     fps: dict[int, Factor] = Field(default_factory=dict)
+    audio: Factor = Decimal(1)
 
 
 class Price(_Strict):
@@ -128,6 +130,7 @@ class PriceList(_Strict):
             "mode": tables.mode[spec.mode] if tables.mode else Decimal(1),
             "resolution": _covering(tables.resolution, min(spec.width, spec.height)),
             "fps": _covering(tables.fps, spec.fps),
+            "audio": tables.audio if spec.generate_audio else Decimal(1),
         }
         breakdown = Breakdown(
             points_per_second=price.points_per_second,
@@ -173,9 +176,13 @@ def load_prices(path: Path, catalog: Catalog) -> PriceList:
 
 
 def offered_specs(card: ModelCard) -> list[VideoSpec]:
-    """One spec for every combination of kind, mode, size, fps and length that `card` offers."""
+    """One spec for every combination of kind, mode, size, fps, length and sound of `card`."""
+    sounds = [False, True] if card.audio == "out" else [False]
     return [
-        card.example(kind=kind, mode=mode, size=size, fps=fps, seconds=seconds)
+        card.example(kind=kind, mode=mode, size=size, fps=fps, seconds=seconds).model_copy(
+            update={"generate_audio": has_sound}
+        )
+        for has_sound in sounds
         for kind in card.kinds
         for mode in card.modes
         for size in card.sizes

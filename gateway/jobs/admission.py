@@ -61,7 +61,6 @@ def build_spec(
     fps = request.fps or card.fps[0]
     mode = request.mode or card.default_mode
     width, height = _size(request, card)
-    steps = card.modes.get(mode, card.num_inference_steps.default)
     try:
         spec = VideoSpec(
             kind=kind,
@@ -77,8 +76,9 @@ def build_spec(
             ),
             fps=fps,
             mode=mode,
-            num_inference_steps=_or_default(request.num_inference_steps, steps),
-            guidance_scale=_or_default(request.guidance_scale, card.guidance_scale.default),
+            num_inference_steps=_or_default(request.num_inference_steps, card.steps_of(mode)),
+            guidance_scale=_or_default(request.guidance_scale, card.guidance_of(mode)),
+            generate_audio=request.generate_audio,
             seed=_or_default(request.seed, secrets.randbelow(MAX_SEED + 1)),
             performance=_performance(request),
         )

@@ -34,6 +34,7 @@ class VideoRequest(BaseModel):
         resolution: `720p`, `1080p`: of the card's sizes the first with this short side.
         num_frames: instead of `seconds`.
         mode: how much work goes in; one of the card's, and priced.
+        generate_audio: whether the video gets sound that the model makes up; priced.
         speech: what a digital human says; makes it one, whose portrait is the picture.
         emotion: of a digital human; a name is as good.
         motion: how much a digital human's head and shoulders move.
@@ -58,6 +59,7 @@ class VideoRequest(BaseModel):
     mode: Annotated[str, Field(max_length=32)] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    generate_audio: bool = False
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     speech: Annotated[SpokenText | AudioSpeech, Field(discriminator="type")] | None = None
     emotion: (

@@ -117,6 +117,7 @@ def describe(spec: VideoSpec, points: int) -> dict[str, object]:
         "size": spec.size,
         "seconds": float(billed_seconds(spec)),
         "fps": spec.fps,
+        "generate_audio": spec.generate_audio,
         "points": points,
     }
 

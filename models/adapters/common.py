@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from models.catalog import SpecError
 from models.pipeline import Frame, OutOfMemory, StepCallback
-from models.spec import Stage
+from models.spec import Stage, VideoSpec
 
 IMAGE_PARAM = "input_reference"
 """The request field with the first frame, as clients know it."""
@@ -30,23 +30,50 @@ def fit_image(image: Image.Image, width: int, height: int) -> Image.Image:
     return ImageOps.fit(upright.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
 
 
+def load_image(path: Path | None, width: int, height: int, param: str = IMAGE_PARAM) -> Image.Image:
+    """The image at `path` fitted to the video, RGB; `param` is the request field it came in.
+
+    Raises:
+        SpecError: there is none, or it cannot be read as an image.
+    """
+    if path is None:
+        message = f"image_to_video needs a first frame in {param}"
+        raise SpecError(param, message, limit="1 image", value=None)
+    try:
+        with Image.open(path) as image:
+            return fit_image(image, width, height)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        message = f"{param} is not a readable image"
+        raise SpecError(param, message, limit="a readable image", value=path.name) from None
+
+
 def load_first_frame(path: Path | None, width: int, height: int) -> torch.Tensor:
     """The image at `path` fitted to the video: float32 [3, height, width] in [0, 1].
 
     Raises:
         SpecError: there is none, or it cannot be read as an image.
     """
-    if path is None:
-        message = f"image_to_video needs a first frame in {IMAGE_PARAM}"
-        raise SpecError(IMAGE_PARAM, message, limit="1 image", value=None)
-    try:
-        with Image.open(path) as image:
-            fitted = fit_image(image, width, height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        message = f"{IMAGE_PARAM} is not a readable image"
-        raise SpecError(IMAGE_PARAM, message, limit="a readable image", value=path.name) from None
+    fitted = load_image(path, width, height)
     pixels = torch.from_numpy(np.asarray(fitted, dtype=np.float32) / 255.0)
     return pixels.permute(2, 0, 1).contiguous()
+
+
+def refuse_pictures(
+    specs: Sequence[VideoSpec], *, last_image: bool = False, reference_images: bool = False
+) -> None:
+    """Refuse pictures that would be ignored; a flag says which kind is of use.
+
+    Raises:
+        SpecError: names the field.
+    """
+    for spec in specs:
+        if spec.last_image is not None and not last_image:
+            message = f"{spec.model} takes no last frame"
+            raise SpecError("last_image", message, limit=None, value=spec.last_image.name)
+        if spec.reference_images and not reference_images:
+            message = f"{spec.model} takes no reference images"
+            count = len(spec.reference_images)
+            raise SpecError("reference_images", message, limit=0, value=count)
 
 
 class StepBar:
@@ -55,7 +82,7 @@ class StepBar:
     Unlike `callback_on_step_end`, every pipeline of diffusers has a bar. An exception from the
     callback passes through the pipeline, which ends the batch at this step.
 
-    `take_previews` is asked for the previews of every step.
+    `take_previews` is asked for the previews of every step; `done` steps came before.
     """
 
     def __init__(
@@ -63,11 +90,12 @@ class StepBar:
         total: int,
         on_step: StepCallback,
         take_previews: Callable[[], Sequence[Frame]] = tuple,
+        done: int = 0,
     ) -> None:
         self._total = total
         self._on_step = on_step
         self._take_previews = take_previews
-        self._done = 0
+        self._done = done
 
     def __enter__(self) -> Self:
         return self

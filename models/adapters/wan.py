@@ -1,37 +1,48 @@
-"""Wan: text-to-video, and image-to-video from the same folder (Wan 2.2 TI2V, Wan 2.1 T2V).
+"""Wan: text, a first frame, first and last, or references, whatever its folder can do.
+
+| index of the folder | checkpoints | kinds |
+|---|---|---|
+| WanPipeline, expand_timesteps | Wan 2.2 TI2V | text, first frame |
+| WanPipeline | Wan 2.1 T2V, Wan 2.2 T2V (two experts) | text |
+| WanImageToVideoPipeline | Wan 2.1 I2V and FLF2V, Wan 2.2 I2V (two experts) | first frame, last |
+| WanVACEPipeline | Wan 2.1 VACE | text and references, first frame, last |
 
 The pipelines are the stock ones of diffusers. They sample latents; `wan_decode` turns these into
 frames while they are read.
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any, ClassVar, cast
 
+import diffusers
 import torch
-import transformers
 from diffusers import WanImageToVideoPipeline, WanPipeline
-from diffusers.utils import logging as diffusers_logging
+from PIL import Image
+from typing_extensions import override
 
-from models.adapters.common import (
-    StepBar,
-    load_first_frame,
-    memory_errors_named,
-    weight_bytes,
-)
+from models.adapters.common import load_first_frame, load_image, refuse_pictures
+from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.fitting import Grid
+from models.adapters.placement import bring
+from models.adapters.previews import PreviewMaker, find_prediction
 from models.adapters.wan_batch import decode_batch
-from models.adapters.wan_decode import decode_tiled
-from models.adapters.wan_preview import PreviewMaker
-from models.catalog import BUILTIN_PREFIX, ModelCard
-from models.pipeline import Clip, LoadFailed, StepCallback
-from models.spec import Kind, Stage, VideoSpec
+from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
+from models.catalog import SpecError
+from models.pipeline import Frame, StepCallback
+from models.spec import Kind, VideoSpec
 
-INDEX_FILE = "model_index.json"
-PIPELINE_CLASSES = ("WanPipeline", "WanImageToVideoPipeline")
-LOW_MEMORY_OPTIONS = {"vae_tiling"}
+VACE = "WanVACEPipeline"
+GREY = (128, 128, 128)
+"""What VACE was trained to read as: not given."""
+
+
+class LastFrame(Enum):
+    """What weights that begin with a given frame do with a given last one."""
+
+    IGNORED = "ignored"
+    TAKEN = "taken"
+    NEEDED = "needed"
 
 
 class PerRowImageToVideo(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
@@ -52,95 +63,130 @@ class PerRowImageToVideo(WanImageToVideoPipeline):  # type: ignore[misc]  # diff
         Args:
             image: [N, 3, H, W] in [-1, 1].
             batch_size: N.
-            *rest: six numbers and places, then the generators and two things we never give, in
-                the order of the one upstream call.
+            *rest: six numbers and places, then the generators, latents that we never give, and
+                the last frame, in the order of the one upstream call.
         """
-        *shape, generators, _, _ = rest
+        *shape, generators, latents, last_image = rest
         per_clip = zip(
             torch.split(image, 1), cast("list[torch.Generator]", generators), strict=True
         )
         rows = [
-            super(PerRowImageToVideo, self).prepare_latents(frame, 1, *shape, [generator])
+            super(PerRowImageToVideo, self).prepare_latents(
+                frame, 1, *shape, [generator], latents, last_image
+            )
             for frame, generator in per_clip
         ]
-        noise, condition, mask = zip(*rows, strict=True)
-        return torch.cat(noise), torch.cat(condition), mask[0]
+        noise, condition, *mask = zip(*rows, strict=True)
+        return (torch.cat(noise), torch.cat(condition), *(each[0] for each in mask))
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    card: ModelCard
-    device: str
-    pipelines: dict[Kind, WanPipeline | PerRowImageToVideo]
+class WanAdapter(DiffusersAdapter):
+    """Renders with Wan.
 
-
-class WanAdapter:
-    """Renders with Wan; see `models.pipeline.VideoPipeline`.
-
-    A clip of a batch equals the clip rendered alone to rounding (one 8-bit level); the same batch
-    on the same device gives the same frames bit by bit.
+    The autoencoder stays float32 everywhere: in bfloat16 its flat areas show bands.
     """
 
-    def __init__(self) -> None:
-        self._loaded: _Loaded | None = None
+    classes: ClassVar[tuple[str, ...]] = ("WanPipeline", "WanImageToVideoPipeline", VACE)
+    options: ClassVar[frozenset[str]] = frozenset({"guidance_scale_2"})
+    float32_parts: ClassVar[tuple[str, ...]] = ("vae", "image_encoder")
 
-    @property
-    def memory_bytes(self) -> int:
-        """The weights, which both kinds share; 0 before `load`."""
-        if self._loaded is None:
-            return 0
-        return weight_bytes(next(iter(self._loaded.pipelines.values())).components.values())
+    @override
+    def stock_class(self, class_name: str) -> Any:
+        if class_name == "WanImageToVideoPipeline":
+            return PerRowImageToVideo
+        return getattr(diffusers, class_name)
 
-    def load(self, card: ModelCard, device: str) -> None:
-        """Read the folder of `card` onto `device`: float32 on a CPU, else bfloat16.
+    @override
+    def derive(self, pipe: Any, kind: Kind) -> Any:
+        if kind is Kind.IMAGE_TO_VIDEO and isinstance(pipe, WanPipeline):
+            return derive_image_to_video(pipe)
+        return pipe
 
-        The autoencoder stays float32 everywhere: in bfloat16 its flat areas show bands.
+    @override
+    def find_kinds(self, pipe: Any) -> frozenset[Kind]:
+        if isinstance(pipe, WanImageToVideoPipeline):
+            return frozenset({Kind.IMAGE_TO_VIDEO})
+        if _is_vace(pipe) or pipe.config.expand_timesteps:
+            return frozenset({Kind.TEXT_TO_VIDEO, Kind.IMAGE_TO_VIDEO})
+        return frozenset({Kind.TEXT_TO_VIDEO})
 
-        Raises:
-            LoadFailed: names the folder and what to do.
-        """
-        folder = card.checkpoint_path(Path.cwd())
-        _check_folder(card, folder)
-        text_to_video = _read_pipeline(card, folder, device)
-        _check_fits(card, folder, text_to_video)
-        pipelines = {Kind.TEXT_TO_VIDEO: text_to_video}
-        if Kind.IMAGE_TO_VIDEO in card.kinds:
-            pipelines[Kind.IMAGE_TO_VIDEO] = derive_image_to_video(text_to_video)
-        self._loaded = _Loaded(card, device, pipelines)
+    @override
+    def find_grid(self, pipe: Any) -> Grid:
+        transformer = pipe.transformer or pipe.transformer_2
+        side = pipe.vae_scale_factor_spatial * transformer.config.patch_size[1]
+        return Grid(pixels=side, frames=pipe.vae_scale_factor_temporal)
 
-    def generate(
-        self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
-    ) -> Sequence[Clip]:
-        """Denoise `specs` together; each clip decodes while its frames are read.
+    @override
+    def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:
+        pipe = loaded.pipelines[specs[0].kind]
+        has_image = specs[0].kind is Kind.IMAGE_TO_VIDEO
+        # One image goes through CLIP for the whole batch; only TI2V has a picture for each clip.
+        return not _is_vace(pipe) and (not has_image or bool(pipe.config.expand_timesteps))
 
-        With `low_memory` and the preset `vae_tiling`, pictures pass the autoencoder in tiles:
-        less memory, frames that differ a little near the seams, and the whole clip in host
-        memory before its first frame.
-        """
-        loaded = self._loaded
-        if loaded is None:
-            raise RuntimeError("load() comes before generate()")
-        for spec in specs:
-            loaded.card.check(spec)
-        first = _only_shape(specs)
-        arguments = _arguments(loaded, specs)
-        on_step(Stage.DENOISING, 0, first.num_inference_steps)
+    @override
+    def read_inputs(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> dict[str, Any]:
+        first = specs[0]
         pipe = loaded.pipelines[first.kind]
-        previews: PreviewMaker | None = PreviewMaker(first.kind, first.num_inference_steps)
-        pipe.vae.disable_tiling()
-        is_tiled = bool(low_memory and loaded.card.low_memory.get("vae_tiling"))
+        arguments: dict[str, Any] = {}
+        if pipe.config.boundary_ratio is not None and "guidance_scale_2" in loaded.card.options:
+            # Above 1 or not, both experts are guided or neither is.
+            low_noise = float(loaded.card.options["guidance_scale_2"])
+            arguments["guidance_scale_2"] = low_noise if first.guidance_scale > 1 else 1.0
+        if _is_vace(pipe):
+            return arguments | _vace_inputs(loaded, first)
+        has_image = first.kind is Kind.IMAGE_TO_VIDEO
+        use = _use_of_last_frame(pipe) if has_image else LastFrame.IGNORED
+        refuse_pictures(specs, last_image=use is not LastFrame.IGNORED)
+        if not has_image:
+            return arguments
+        if pipe.config.expand_timesteps:
+            images = [load_first_frame(spec.image, spec.width, spec.height) for spec in specs]
+            return arguments | {"image": torch.stack(images)}
+        arguments["image"] = load_image(first.image, first.width, first.height)
+        if first.last_image is not None:
+            arguments["last_image"] = _last_image(first)
+        elif use is LastFrame.NEEDED:
+            message = f"{first.model} needs a first and a last frame"
+            raise SpecError("last_image", message, limit="1 image", value=None)
+        return arguments
+
+    @override
+    def call(self, pipe: Any, arguments: dict[str, Any]) -> list[Sample]:
+        samples = super().call(pipe, arguments)
+        if not _is_vace(pipe):
+            return samples
+        # References come first and are no part of the clip.
+        extra = len(arguments.get("reference_images") or [])
+        return [Sample(sample.video[:, :, extra:]) for sample in samples]
+
+    @override
+    def make_previews(self, first: VideoSpec) -> PreviewMaker:
+        is_first_given = first.kind is Kind.IMAGE_TO_VIDEO
+        num_references = len(first.reference_images)
+
+        def show(pipe: Any, clean: torch.Tensor) -> Sequence[Frame]:  # noqa: ANN401 -- untyped
+            # The first frame, which is exact; where that one is given, the middle one.
+            frame = clean.shape[2] // 2 if is_first_given else num_references
+            bring(pipe.vae)
+            return decode_pictures(pipe.vae, clean, frame)
+
+        return PreviewMaker(first.num_inference_steps, find_prediction, show)
+
+    @override
+    def decode_all(
+        self, pipe: Any, samples: Sequence[Sample], on_step: StepCallback, *, is_tiled: bool
+    ) -> list[Iterator[Frame]]:
         if is_tiled:
-            previews = None
-            pipe.vae.enable_tiling()
-        work = f"{len(specs)} x {first.size}, {first.num_frames} frames"
-        with memory_errors_named(work):
-            latents = _denoise(pipe, arguments, on_step, previews)
-        if is_tiled:
-            rows = (latents[row : row + 1] for row in range(len(specs)))
-            clips = [decode_tiled(pipe.vae, row, on_step) for row in rows]
-        else:
-            clips = decode_batch(pipe.vae, latents, on_step)
-        return [Clip(frames, Fraction(spec.fps)) for frames, spec in zip(clips, specs, strict=True)]
+            return super().decode_all(pipe, samples, on_step, is_tiled=True)
+        bring(pipe.vae)
+        return decode_batch(pipe.vae, torch.cat([sample.video for sample in samples]), on_step)
+
+    @override
+    def decode(
+        self, pipe: Any, sample: Sample, on_step: StepCallback, *, is_tiled: bool
+    ) -> Iterator[Frame]:
+        bring(pipe.vae)
+        return (decode_tiled if is_tiled else stream_decode)(pipe.vae, sample.video, on_step)
 
 
 def derive_image_to_video(text_to_video: WanPipeline) -> PerRowImageToVideo:
@@ -157,104 +203,43 @@ def derive_image_to_video(text_to_video: WanPipeline) -> PerRowImageToVideo:
     )
 
 
-def _check_folder(card: ModelCard, folder: Path) -> None:
-    remedy = "put a diffusers folder there, or change `checkpoint` in the model card"
-    if card.checkpoint.startswith(BUILTIN_PREFIX):
-        remedy = "its weights belong to the package; install it again"
-    index = folder / INDEX_FILE
-    try:
-        class_name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
-    except FileNotFoundError:
-        raise LoadFailed(f"model {card.id}: no {INDEX_FILE} in {folder}: {remedy}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadFailed(f"model {card.id}: {index} is broken ({error}): {remedy}") from error
-    if class_name not in PIPELINE_CLASSES:
-        raise LoadFailed(
-            f"model {card.id}: {folder} holds a {class_name}, this adapter reads "
-            f"{' or '.join(PIPELINE_CLASSES)}: change `adapter` or `checkpoint` in the model card"
-        )
+def _is_vace(pipe: Any) -> bool:  # noqa: ANN401 -- untyped
+    return bool(type(pipe).__name__ == VACE)
 
 
-def _read_pipeline(card: ModelCard, folder: Path, device: str) -> WanPipeline:
-    diffusers_logging.disable_progress_bar()
-    transformers.logging.disable_progress_bar()
-    on_cpu = torch.device(device).type == "cpu"
-    dtypes = {"default": torch.float32 if on_cpu else torch.bfloat16, "vae": torch.float32}
-    try:
-        pipe = WanPipeline.from_pretrained(
-            folder, dtype=dtypes, local_files_only=True, use_safetensors=True
-        )
-        pipe.to(device)
-    except Exception as error:
-        # Whatever diffusers, safetensors or the device has against these files is one fault to us.
-        raise LoadFailed(
-            f"model {card.id}: {folder} does not load on {device} ({error}): "
-            "check that the folder is complete and the device is free"
-        ) from error
-    for component in pipe.components.values():
-        if isinstance(component, torch.nn.Module):
-            component.eval()
-    return pipe
+def _use_of_last_frame(pipe: Any) -> LastFrame:  # noqa: ANN401 -- untyped
+    transformer = pipe.transformer or pipe.transformer_2
+    if pipe.config.expand_timesteps:
+        return LastFrame.IGNORED
+    if transformer.config.image_dim is None:
+        return LastFrame.TAKEN
+    # Those that see frames through CLIP were trained to see one of them, or two.
+    return LastFrame.NEEDED if transformer.config.pos_embed_seq_len else LastFrame.IGNORED
 
 
-def _check_fits(card: ModelCard, folder: Path, pipe: WanPipeline) -> None:
-    """Refuse a card that allows what these weights would silently round or ignore."""
-    where = f"model {card.id}: its card does not fit {folder}"
-    if unknown := card.low_memory.keys() - LOW_MEMORY_OPTIONS:
-        raise LoadFailed(f"{where}: low_memory must leave out {', '.join(sorted(unknown))}")
-    pixels = pipe.vae_scale_factor_spatial * pipe.transformer.config.patch_size[1]
-    if card.size_multiple % pixels:
-        raise LoadFailed(f"{where}: size_multiple must be a multiple of {pixels}")
-    stride = pipe.vae_scale_factor_temporal
-    if card.num_frames.multiple % stride or (card.num_frames.offset - 1) % stride:
-        raise LoadFailed(f"{where}: num_frames must be a multiple of {stride}, plus 1")
-    if Kind.IMAGE_TO_VIDEO in card.kinds and not pipe.config.expand_timesteps:
-        raise LoadFailed(f"{where}: kinds must leave out {Kind.IMAGE_TO_VIDEO}")
+def _last_image(spec: VideoSpec) -> Image.Image:
+    return load_image(spec.last_image, spec.width, spec.height, "last_image")
 
 
-def _only_shape(specs: Sequence[VideoSpec]) -> VideoSpec:
-    """The first of `specs`, which all have its batch key."""
-    keys = {spec.batch_key for spec in specs}
-    if len(keys) != 1:
-        raise ValueError(f"a batch has one shape, not {len(keys)}: {sorted(keys)}")
-    return specs[0]
-
-
-def _arguments(loaded: _Loaded, specs: Sequence[VideoSpec]) -> dict[str, Any]:
-    first = specs[0]
+def _vace_inputs(loaded: Loaded, spec: VideoSpec) -> dict[str, Any]:
+    """Given frames as a video with a mask, references beside it, and one generator, not a list."""
+    refuse_pictures([spec], last_image=spec.kind is Kind.IMAGE_TO_VIDEO, reference_images=True)
     arguments: dict[str, Any] = {
-        "prompt": [spec.prompt for spec in specs],
-        "negative_prompt": [spec.negative_prompt for spec in specs],
-        "width": first.width,
-        "height": first.height,
-        "num_frames": first.num_frames,
-        "num_inference_steps": first.num_inference_steps,
-        "guidance_scale": first.guidance_scale,
-        "generator": [torch.Generator(loaded.device).manual_seed(spec.seed) for spec in specs],
+        "prompt": spec.prompt,
+        "negative_prompt": spec.negative_prompt,
+        "generator": torch.Generator(loaded.device).manual_seed(spec.seed),
     }
-    if "max_sequence_length" in loaded.card.options:
-        arguments["max_sequence_length"] = int(loaded.card.options["max_sequence_length"])
-    if first.kind is Kind.IMAGE_TO_VIDEO:
-        images = [load_first_frame(spec.image, spec.width, spec.height) for spec in specs]
-        arguments["image"] = torch.stack(images)
-    return arguments
-
-
-@torch.inference_mode()
-def _denoise(
-    pipe: WanPipeline | PerRowImageToVideo,
-    arguments: dict[str, Any],
-    on_step: StepCallback,
-    previews: PreviewMaker | None,
-) -> torch.Tensor:
-    """Sample latents: [N, C, F, h, w]. Image-to-video ends with the clean first one put back."""
-    take = previews.take if previews else tuple
-    pipe.progress_bar = lambda total: StepBar(total, on_step, take)
-    if previews:
-        arguments = {**arguments, "callback_on_step_end": previews.watch}
-    try:
-        latents: torch.Tensor = pipe(**arguments, output_type="latent").frames
-    finally:
-        # Also after a cancel, or caches and hooks of this batch reach into the next one.
-        pipe.maybe_free_model_hooks()
-    return latents
+    if spec.reference_images:
+        arguments["reference_images"] = [
+            load_image(path, spec.width, spec.height, "reference_images")
+            for path in spec.reference_images
+        ]
+    if spec.kind is not Kind.IMAGE_TO_VIDEO:
+        return arguments
+    size = (spec.width, spec.height)
+    frames = [Image.new("RGB", size, GREY) for _ in range(spec.num_frames)]
+    masks = [Image.new("L", size, 255) for _ in range(spec.num_frames)]
+    frames[0], masks[0] = load_image(spec.image, *size), Image.new("L", size, 0)
+    if spec.last_image is not None:
+        frames[-1], masks[-1] = _last_image(spec), Image.new("L", size, 0)
+    return arguments | {"video": frames, "mask": masks}

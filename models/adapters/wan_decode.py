@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
 
 from models.adapters.common import memory_errors_named
+from models.adapters.pixels import to_frames
 from models.pipeline import Frame, StepCallback
 from models.spec import Stage
 
@@ -100,7 +101,7 @@ def decode_pictures(vae: AutoencoderKLWan, latents: torch.Tensor, index: int) ->
     with memory_errors_named("a preview"):
         scaled = denormalize(vae, latents[:, :, index : index + 1])
         pixels = _decode(vae, scaled, new_caches(vae), is_first=True)
-        return [clip[0] for clip in _to_frames(pixels)]
+        return [clip[0] for clip in to_frames(pixels)]
 
 
 def _part_of(on_step: StepCallback, before: int, of_all: int) -> StepCallback:
@@ -156,7 +157,7 @@ def decode_next(
     vae: AutoencoderKLWan, latent: torch.Tensor, caches: list[Any], *, is_first: bool
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """One denormalized latent frame of N clips to uint8 [N, 1 or 4, H, W, 3]; changes `caches`."""
-    return _to_frames(_decode(vae, latent, caches, is_first=is_first))
+    return to_frames(_decode(vae, latent, caches, is_first=is_first))
 
 
 @torch.inference_mode()
@@ -170,13 +171,3 @@ def _decode(
     if vae.config.patch_size is not None:
         pixels = unpatchify(pixels, patch_size=vae.config.patch_size)
     return pixels
-
-
-@torch.inference_mode()
-def _to_frames(pixels: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Pixels to uint8 [N, T, H, W, 3]."""
-    levels = pixels.float().clamp(-1, 1).mul(127.5).add(127.5).round()
-    frames: np.ndarray[Any, np.dtype[np.uint8]] = (
-        levels.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
-    )
-    return frames

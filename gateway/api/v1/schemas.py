@@ -84,6 +84,7 @@ class VideoMetadata(BaseModel):
     mode: str
     num_inference_steps: int
     guidance_scale: float
+    generate_audio: bool
     seed: int
     render_s: float | None = None
     audio_s: float | None = None
@@ -157,6 +158,7 @@ class ModelObject(BaseModel):
     voices: list[Voice]
     languages: list[str]
     emotions: list[EmotionName]
+    audio: Literal["none", "out", "in"]
     points_from: int
 
 
@@ -212,7 +214,8 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
         num_inference_steps=card.num_inference_steps.model_dump(),
         guidance_scale=card.guidance_scale.model_dump(),
         max_prompt_chars=card.max_prompt_chars,
-        modes=card.modes,
+        modes={name: mode.num_inference_steps for name, mode in card.modes.items()},
+        audio=card.audio,
         voices=card.voices,
         languages=[*card.languages],
         emotions=list(EmotionName) if Kind.DIGITAL_HUMAN in card.kinds else [],
@@ -275,6 +278,7 @@ def _metadata(job: Job) -> VideoMetadata:
         "mode": spec.mode,
         "num_inference_steps": spec.num_inference_steps,
         "guidance_scale": spec.guidance_scale,
+        "generate_audio": spec.generate_audio,
         "seed": spec.seed,
         "render_s": made.render_s if made else None,
         "audio_s": made.audio_s if made else None,

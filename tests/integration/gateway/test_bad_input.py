@@ -52,6 +52,8 @@ def assert_nothing_left(services: Services) -> None:
         ({"num_inference_steps": 13}, "num_inference_steps", [4, 12], 13),
         ({"mode": "best"}, "mode", ["standard", "pro"], "best"),
         ({"guidance_scale": 9.5}, "guidance_scale", [1.0, 8.0], 9.5),
+        ({"generate_audio": True}, "generate_audio", [False], True),
+        ({"generate_audio": "perhaps"}, "generate_audio", None, "perhaps"),
         ({"seed": -1}, "seed", {"ge": 0}, "-1"),
         ({"seed": 2**32}, "seed", {"le": 2**32 - 1}, str(2**32)),
         ({"external_task_id": ""}, "external_task_id", {"min_length": 1}, ""),

@@ -11,7 +11,7 @@ from tests.integration.workers.conftest import MakeJob, StartWorker
 from tests.integration.workers.harness.gateway import ScriptedGateway
 from tests.integration.workers.harness.polling import wait_until
 from tests.integration.workers.harness.processes import Valkey
-from tests.unit.models.wan_checkpoint import save_wan_checkpoint
+from tests.support.checkpoints.wan import save_ti2v
 
 SEEDS = (7, 8, 9)
 
@@ -21,7 +21,7 @@ def frames(tmp_path: Path) -> Path:
     """Where the renderer keeps its frames; the one model there is is Wan."""
     folder = tmp_path / "frames"
     folder.mkdir()
-    save_wan_checkpoint(tmp_path / "wan")
+    save_ti2v(tmp_path / "wan")
     card = {
         "id": "scripted",
         "title": "Random weights",

@@ -95,6 +95,30 @@ def test_several_factors_are_multiplied_before_rounding() -> None:
     assert price_list("5", multipliers=factors).quote(spec()).points == 13
 
 
+def test_sound_multiplies_the_price_of_a_video_that_has_it() -> None:
+    prices = price_list("5", multipliers=Multipliers(audio=Decimal("1.5")))
+    silent, sounding = (
+        prices.quote(spec().model_copy(update={"generate_audio": has_sound}))
+        for has_sound in (False, True)
+    )
+    assert (silent.points, sounding.points) == (10, 15)
+    assert "audio" not in silent.breakdown.multipliers
+    assert sounding.breakdown.multipliers["audio"] == Decimal("1.5")
+
+
+def test_a_cheaper_request_keeps_the_sound_where_it_can() -> None:
+    [silent] = load_catalog(CONFIGS / "models.yaml").models
+    card = silent.model_copy(update={"audio": "out"})
+    modes = {"standard": Decimal(1), "pro": Decimal(2)}
+    prices = price_list("5", multipliers=Multipliers(audio=Decimal("1.5"), mode=modes))
+    plan = load_configuration(CONFIGS).plans.plans[-1]
+    wanted = spec(mode="pro").model_copy(update={"generate_audio": True})
+    for available, kept in ((29, (False, "pro")), (15, (True, "standard"))):
+        found = cheaper_request(wanted, card, plan=plan, prices=prices, available=available)
+        assert found is not None
+        assert (found.generate_audio, found.mode) == kept
+
+
 def test_a_breakdown_prices_another_length_alike() -> None:
     quote = price_list("5", flat_points=1).quote(spec())
     assert quote.breakdown.for_seconds(Fraction(3, 2)).points == 9

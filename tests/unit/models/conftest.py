@@ -9,7 +9,7 @@ import torch
 from models.catalog import ModelCard
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, Stage, VideoSpec
-from tests.unit.models.wan_checkpoint import save_wan_checkpoint
+from tests.support.checkpoints.wan import save_ti2v
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fixture checkpoint with random weights."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("wan-random-weights")
-    save_wan_checkpoint(folder)
+    save_ti2v(folder)
     return folder
 
 

@@ -65,7 +65,7 @@ def test_more_steps_are_shown_more_often_and_previews_change_no_frame(tiny: WanA
     first, second = (distance(previews[0], clip[0]) for _, _, previews in shown)
     assert second < first
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.adapters.wan_preview.find_prediction", lambda _scheduler: None)
+        patch.setattr("models.adapters.wan.find_prediction", lambda *_: None)
         [unseen], none_shown = render(tiny, spec)
     assert none_shown == []
     assert np.array_equal(np.stack(unseen), np.stack(clip))

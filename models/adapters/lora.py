@@ -1,0 +1,85 @@
+"""Low-rank weights of modes, read beside the model and switched on for their mode alone."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.catalog import ModelCard
+from models.modes import Mode
+from models.pipeline import LoadFailed
+
+SECOND = "transformer_2"
+
+
+def load_loras(pipe: Any, card: ModelCard, folder: Path) -> None:  # noqa: ANN401 -- untyped
+    """Read every LoRA that a mode of `card` names, and leave all of them off.
+
+    Raises:
+        LoadFailed: a file is missing, broken, or made for other weights; names mode and file.
+    """
+    for name, mode in card.modes.items():
+        for part, file in _files(mode):
+            try:
+                _load(pipe, part, folder, file)
+            except _Unfit as problem:
+                message = f"model {card.id}: mode {name}: lora {file} {problem}"
+                raise LoadFailed(message) from problem.__cause__
+
+
+@contextmanager
+def loras_in_force(pipe: Any, mode: Mode) -> Iterator[None]:  # noqa: ANN401 -- untyped
+    """Have the LoRAs of `mode`, and no others, work inside the block."""
+    with ExitStack() as stack:
+        for part, file in _files(mode):
+            transformer = getattr(pipe, part)
+            transformer.set_adapters(lora_name(file))
+            transformer.enable_lora()
+            stack.callback(transformer.disable_lora)
+        yield
+
+
+def lora_name(file: str) -> str:
+    """What a LoRA file is called among the loaded ones."""
+    return file.removesuffix(".safetensors").replace("/", "_").replace(".", "_")
+
+
+class _Unfit(Exception):
+    """Why a LoRA file is of no use here."""
+
+
+def _files(mode: Mode) -> list[tuple[str, str]]:
+    """The component and the file of every LoRA of `mode`."""
+    files = (("transformer", mode.lora), (SECOND, mode.lora_2))
+    return [(part, file) for part, file in files if file is not None]
+
+
+def _load(pipe: Any, part: str, folder: Path, file: str) -> None:  # noqa: ANN401 -- untyped
+    transformer, path = getattr(pipe, part, None), folder / file
+    if transformer is None:
+        raise _Unfit(f"is for a {part}, which these weights have not")
+    if not hasattr(pipe, "load_lora_weights"):
+        raise _Unfit(f"is of no use: {type(pipe).__name__} takes no LoRA")
+    if _has(transformer, file):
+        return
+    if not path.is_file():
+        raise _Unfit(f"is not in {folder}")
+    second = {"load_into_transformer_2": True} if part == SECOND else {}
+    try:
+        pipe.load_lora_weights(
+            str(path.parent),
+            weight_name=path.name,
+            adapter_name=lora_name(file),
+            local_files_only=True,
+            **second,
+        )
+    except Exception as error:
+        # Sizes, names or bytes: whichever it is, the file does not belong here.
+        raise _Unfit(f"does not fit these weights: {error}") from error
+    if not _has(transformer, file):
+        raise _Unfit("does not fit these weights: it names none of their layers")
+    transformer.disable_lora()
+
+
+def _has(transformer: Any, file: str) -> bool:  # noqa: ANN401 -- untyped
+    return lora_name(file) in getattr(transformer, "peft_config", {})

@@ -1,0 +1,122 @@
+"""Where weights lie: all on the device, or there only while they work.
+
+The choice is made once, at the load, from what the parts take and what the device has free, and
+logged with both.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import structlog
+import torch
+from diffusers.hooks import apply_group_offloading
+
+from models.adapters.common import weight_bytes
+from models.catalog import ModelCard
+
+log = structlog.stdlib.get_logger(__name__)
+
+ROOM_TO_WORK = 0.3
+"""Share of the free memory that activations are left, at least."""
+
+
+class Offload(StrEnum):
+    """What waits in host memory: nothing, whole models, or layers."""
+
+    NONE = "none"
+    MODEL = "model"
+    GROUP = "group"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What was decided, and why."""
+
+    offload: Offload
+    reason: str
+
+
+def choose_placement(parts: dict[str, int], free_bytes: int) -> Placement:
+    """The fastest way that leaves room to work.
+
+    Args:
+        parts: bytes of weights by component.
+        free_bytes: free on the device.
+    """
+    limit = int(free_bytes * (1 - ROOM_TO_WORK))
+    total, name = sum(parts.values()), max(parts, key=parts.__getitem__)
+    if total <= limit:
+        return Placement(Offload.NONE, f"all weights, {total} bytes, fit into {limit}")
+    if parts[name] <= limit:
+        return Placement(
+            Offload.MODEL, f"{total} bytes do not fit into {limit}; {name}, {parts[name]}, does"
+        )
+    return Placement(Offload.GROUP, f"{name} alone, {parts[name]} bytes, does not fit into {limit}")
+
+
+def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # noqa: ANN401 -- untyped
+    """Bring `pipe` onto `device`; `asked` is an `Offload` or `auto`."""
+    where = torch.device(device)
+    if asked != "auto":
+        placement = Placement(Offload(asked), "the card says so")
+    elif where.type == "cuda":
+        placement = choose_placement(part_bytes(pipe), torch.cuda.mem_get_info(where)[0])
+    else:
+        placement = Placement(Offload.NONE, f"weights stay in the memory of a {where.type}")
+    log.info(
+        "weights_placed", model=card.id, offload=placement.offload.value, reason=placement.reason
+    )
+    if placement.offload is Offload.NONE:
+        pipe.to(device)
+    elif placement.offload is Offload.GROUP:
+        _offload_groups(pipe, where)
+    return placement.offload
+
+
+def part_bytes(pipe: Any) -> dict[str, int]:  # noqa: ANN401 -- untyped
+    """Bytes of weights by component."""
+    return {
+        name: weight_bytes([part])
+        for name, part in pipe.components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+
+
+def device_bytes(pipe: Any, offload: Offload) -> int:  # noqa: ANN401 -- untyped
+    """Bytes of weights that lie on the device at a time."""
+    parts = part_bytes(pipe)
+    if offload is Offload.MODEL:
+        return max(parts.values())
+    if offload is Offload.GROUP:
+        return sum(size for name, size in parts.items() if not _goes_in_groups(name))
+    return weight_bytes(pipe.components.values())
+
+
+def bring(module: torch.nn.Module) -> None:
+    """Have an offloaded `module` on its device for a call that goes past its `forward`."""
+    hook = getattr(module, "_hf_hook", None)
+    if hook is not None and hasattr(hook, "pre_forward"):
+        hook.pre_forward(module)
+
+
+def _offload_groups(pipe: Any, device: torch.device) -> None:  # noqa: ANN401 -- untyped
+    """Transformers and text encoders layer by layer; what is small stays on the device."""
+    for name, part in pipe.components.items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        if _goes_in_groups(name):
+            apply_group_offloading(
+                part,
+                onload_device=device,
+                offload_device=torch.device("cpu"),
+                offload_type="leaf_level",
+                use_stream=device.type == "cuda",
+            )
+        else:
+            part.to(device)
+
+
+def _goes_in_groups(name: str) -> bool:
+    """Whether the component of this name is so large that it never lies on the device whole."""
+    return name.startswith(("transformer", "text_encoder"))

@@ -1,0 +1,98 @@
+"""How much work goes into a video: the modes of a model card, cheap and dear. Torch-free.
+
+A mode is a name that clients choose and plans allow, and everything about sampling that goes with
+it: steps, schedule, guidance, what is skipped. What is decided once when weights are loaded (their
+precision, where they lie, compilation) stands in the card's `options`, for all modes alike.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StepCache(_Strict):
+    """Denoising steps that reuse what earlier ones computed; the hooks are those of diffusers.
+
+    Attributes:
+        kind: `first_block` skips the rest of the transformer where its first block hardly changed;
+            `taylor` predicts all blocks from the steps before.
+        threshold: of `first_block`: the relative change below which a step is skipped.
+        interval: of `taylor`: one step in so many is computed.
+        warmup_steps: of `taylor`: how many are computed at the beginning.
+    """
+
+    kind: Literal["first_block", "taylor"]
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.08
+    interval: Annotated[int, Field(ge=2, le=20)] = 4
+    warmup_steps: Annotated[int, Field(ge=1)] = 3
+
+
+AttentionBackend = Literal[
+    "native",
+    "_native_cudnn",
+    "_native_efficient",
+    "_native_flash",
+    "_native_math",
+    "flash",
+    "_flash_3",
+    "sage",
+    "xformers",
+]
+"""Names of diffusers, without those that would download a kernel."""
+
+
+LoraFile = Annotated[str, Field(pattern=r"^[\w][\w./-]*\.safetensors$")]
+
+
+class Mode(_Strict):
+    """One way of sampling.
+
+    Attributes:
+        num_inference_steps: the default and the most of a request in this mode.
+        guidance_scale: the only one that works, of distilled weights; None leaves the choice to
+            the request, within the card's range.
+        flow_shift: of the noise schedule; None keeps that of the checkpoint.
+        sigmas: the whole noise schedule, from 1 towards 0, one for every step; None computes it.
+        cache: None computes every step.
+        lora: a file of low-rank weights (`.safetensors`) inside the checkpoint folder.
+        lora_2: as `lora`, of the second of two experts.
+        attention: how attention is computed on a GPU; None for what PyTorch picks.
+    """
+
+    num_inference_steps: Annotated[int, Field(ge=1)]
+    guidance_scale: Annotated[float, Field(ge=0)] | None = None
+    flow_shift: Annotated[float, Field(gt=0)] | None = None
+    sigmas: Annotated[list[float], Field(min_length=1)] | None = None
+    cache: StepCache | None = None
+    lora: LoraFile | None = None
+    lora_2: LoraFile | None = None
+    attention: AttentionBackend | None = None
+
+    @model_validator(mode="after")
+    def _sigmas_fall(self) -> "Mode":
+        if self.sigmas is None:
+            return self
+        if len(self.sigmas) != self.num_inference_steps:
+            raise ValueError(f"{self.num_inference_steps} steps need as many sigmas")
+        if sorted(self.sigmas, reverse=True) != self.sigmas or not 0 < self.sigmas[-1] <= 1:
+            raise ValueError("sigmas must fall from 1 towards 0")
+        return self
+
+    @property
+    def is_unguided(self) -> bool:
+        """Whether a negative prompt would be ignored."""
+        return self.guidance_scale is not None and self.guidance_scale <= 1
+
+
+def _from_steps(value: Any) -> Any:  # noqa: ANN401 -- whatever the file holds
+    """`pro: 24` is short for `pro: {num_inference_steps: 24}`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"num_inference_steps": value}
+    return value
+
+
+ModeField = Annotated[Mode, BeforeValidator(_from_steps)]

@@ -1,0 +1,241 @@
+"""What only some families do: long clips in windows, tiles in time, distilled schedules."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from models.adapters.family import DiffusersAdapter
+from models.adapters.ltx2_decode import decode_in_time_tiles
+from models.catalog import ModelCard, SpecError
+from models.pipeline import LoadFailed
+from models.registry import create_pipeline
+from models.spec import Kind, Stage
+from tests.support.renderers import (
+    MODELS,
+    Model,
+    Watcher,
+    largest_difference,
+    save_lora,
+    save_picture,
+    video,
+)
+from workers.media.finish import finish_clip
+from workers.media.label import build_label
+
+Load = Callable[..., tuple[DiffusersAdapter, ModelCard]]
+BY_NAME = {model.name: model for model in MODELS}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Model], Path]:
+    """A checkpoint of every model that is asked for, built once."""
+    torch.set_num_threads(1)
+    built: dict[str, Path] = {}
+
+    def folder_of(model: Model) -> Path:
+        if model.name not in built:
+            built[model.name] = tmp_path_factory.mktemp(model.name)
+            model.save(built[model.name])
+        return built[model.name]
+
+    return folder_of
+
+
+@pytest.fixture
+def load(folders: Callable[[Model], Path]) -> Load:
+    """A loaded renderer of a model, with changes to its card."""
+
+    def load(name: str, **changes: object) -> tuple[DiffusersAdapter, ModelCard]:
+        model = BY_NAME[name]
+        card = model.card(folders(model), **changes)
+        renderer = create_pipeline(card)
+        assert isinstance(renderer, DiffusersAdapter)
+        renderer.load(card, "cpu")
+        return renderer, card
+
+    return load
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """Any."""
+    return save_picture(tmp_path / "red.png", (250, 60, 30))
+
+
+@pytest.mark.parametrize("num_frames", [13, 17, 21, 29])
+def test_a_clip_longer_than_its_window_has_exactly_its_frames(
+    load: Load, picture: Path, num_frames: int
+) -> None:
+    renderer, card = load("skyreels")
+    watcher = Watcher()
+    spec = BY_NAME["skyreels"].spec(
+        card, picture, num_frames=num_frames, kind=Kind.TEXT_TO_VIDEO, image=None, last_image=None
+    )
+    first, again = (video(renderer.generate([spec], watcher)[0]) for _ in range(2))
+    assert len(first) == num_frames
+    assert np.array_equal(first, again), "noise on what a window takes over follows the seed"
+    counts = [(done, total) for stage, done, total in watcher.steps if stage is Stage.DENOISING]
+    half = counts[: len(counts) // 2]
+    assert half == [(done, half[0][1]) for done in range(half[0][1] + 1)]
+
+
+def test_a_window_that_would_be_rounded_is_refused(load: Load) -> None:
+    for options, message in (
+        ({"base_num_frames": 10}, "base_num_frames must be a multiple of 4, plus 1"),
+        ({"base_num_frames": 9, "overlap_history": 9}, "overlap_history must be below"),
+    ):
+        with pytest.raises(LoadFailed, match=message):
+            load("skyreels", options=options)
+
+
+def test_first_and_last_frame_are_both_needed_where_weights_were_made_for_both(
+    load: Load, picture: Path
+) -> None:
+    model = BY_NAME["wan-flf"]
+    renderer, card = load("wan-flf")
+    watcher = Watcher()
+    with pytest.raises(SpecError) as refusal:
+        renderer.generate([model.spec(card, picture, last_image=None)], watcher)
+    assert (refusal.value.param, watcher.steps) == ("last_image", [])
+
+
+@pytest.mark.parametrize("name", ["wan-ti2v", "wan-i2v", "cogvideox-i2v", "hunyuan15-i2v"])
+@pytest.mark.parametrize("param", ["last_image", "reference_images"])
+def test_pictures_that_would_be_ignored_are_refused(
+    load: Load, picture: Path, name: str, param: str
+) -> None:
+    renderer, card = load(name)
+    given = (picture,) if param == "reference_images" else picture
+    watcher = Watcher()
+    with pytest.raises(SpecError) as refusal:
+        renderer.generate([BY_NAME[name].spec(card, picture, **{param: given})], watcher)
+    assert (refusal.value.param, watcher.steps) == (param, [])
+
+
+def test_sizes_that_a_picture_would_change_are_refused(load: Load) -> None:
+    with pytest.raises(LoadFailed, match="sizes: 48x32 would come out as"):
+        load("hunyuan15-i2v", sizes=["48x32"])
+
+
+def test_a_given_schedule_and_a_shift_change_the_clip(load: Load, picture: Path) -> None:
+    sigmas = [1.0, 0.9, 0.6, 0.3]
+    modes = {
+        "standard": 4,
+        "fast": {"num_inference_steps": 4, "guidance_scale": 1.0, "sigmas": sigmas},
+        "unguided": {"num_inference_steps": 4, "guidance_scale": 1.0},
+    }
+    renderer, card = load("ltx2", modes=modes)
+    clips = []
+    for mode in modes:
+        spec = BY_NAME["ltx2"].spec(card, picture, mode=mode, guidance_scale=card.guidance_of(mode))
+        clips.append(video(renderer.generate([spec], Watcher())[0]))
+    assert largest_difference(clips[0], clips[2]) > 0
+    assert largest_difference(clips[1], clips[2]) > 0
+
+
+def test_a_shift_lasts_no_longer_than_its_mode(load: Load, picture: Path) -> None:
+    modes = {"standard": 4, "shifted": {"num_inference_steps": 4, "flow_shift": 12.0}}
+    renderer, card = load("wan-t2v", modes=modes)
+    plain, shifted, again = (
+        video(renderer.generate([BY_NAME["wan-t2v"].spec(card, picture, mode=mode)], Watcher())[0])
+        for mode in ("standard", "shifted", "standard")
+    )
+    assert largest_difference(plain, shifted) > 0
+    assert np.array_equal(plain, again)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "problem"),
+    [
+        ("wan-t2v", {"sigmas": [1.0, 0.5]}, "sigmas cannot be given"),
+        ("ltx2", {"cache": {"kind": "first_block"}}, "cache first_block skips nothing"),
+        ("skyreels", {"cache": {"kind": "first_block"}}, "cache first_block skips nothing"),
+        ("cogvideox-t2v", {"flow_shift": 3.0}, "flow_shift cannot be given"),
+    ],
+)
+def test_a_mode_that_its_family_would_ignore_is_refused(
+    load: Load, name: str, mode: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(LoadFailed, match=f"mode fast: {problem}"):
+        load(name, modes={"fast": {"num_inference_steps": 2, **mode}})
+
+
+def test_what_waits_in_host_memory_takes_no_room_on_the_device(load: Load) -> None:
+    whole, by_model, by_group = (
+        load("wan-t2v", options={"offload": offload})[0].memory_bytes
+        for offload in ("none", "model", "group")
+    )
+    assert 0 < by_group < by_model < whole
+
+
+def test_each_expert_has_a_lora_of_its_own(
+    folders: Callable[[Model], Path], load: Load, picture: Path
+) -> None:
+    model = BY_NAME["wan-experts"]
+    renderer, _ = load("wan-experts")
+    file = save_lora(folders(model), renderer)
+    modes: dict[str, object] = {"standard": 4}
+    modes |= {name: {"num_inference_steps": 4, name: file} for name in ("lora", "lora_2")}
+    renderer, card = load("wan-experts", modes=modes)
+    plain, first, second = (
+        video(renderer.generate([model.spec(card, picture, mode=mode)], Watcher())[0])
+        for mode in modes
+    )
+    assert largest_difference(plain, first) > 0
+    assert largest_difference(plain, second) > 0
+    assert largest_difference(first, second) > 0
+    with pytest.raises(LoadFailed, match=r"mode fast: lora .* is for a transformer_2"):
+        load("wan-t2v", modes={"fast": {"num_inference_steps": 4, "lora_2": file}})
+
+
+def test_the_file_of_a_clip_with_sound_has_a_track_of_its_length(
+    load: Load, picture: Path, tmp_path: Path
+) -> None:
+    renderer, card = load("ltx2")
+    spec = BY_NAME["ltx2"].spec(card, picture, generate_audio=True)
+    [clip] = renderer.generate([spec], Watcher())
+    label = build_label("Reelgate", "a-job")
+    finished = finish_clip(clip, tmp_path, num_frames=spec.num_frames, label=label)
+    with av.open(str(finished.video.path)) as container:
+        [track] = container.streams.audio
+        assert track.codec_context.name == "aac"
+        assert track.duration is not None
+        assert track.time_base is not None
+        heard_s = float(track.duration * track.time_base)
+        assert heard_s == pytest.approx(spec.num_frames / spec.fps, abs=0.001)
+
+
+def test_a_cache_and_compilation_do_not_go_together(load: Load) -> None:
+    mode = {"num_inference_steps": 4, "cache": {"kind": "taylor"}}
+    with pytest.raises(LoadFailed, match="a cache and option compile do not go together"):
+        load("wan-t2v", modes={"fast": mode}, options={"compile": True})
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4, 7])
+def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -> None:
+    renderer, _ = load("ltx2")
+    assert renderer._loaded is not None
+    vae = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae
+    latents = torch.randn(1, 8, frames, 2, 2, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        stock = vae._temporal_tiled_decode(latents, None, return_dict=False)[0]
+    levels = stock.clamp(-1, 1).mul(127.5).add(127.5).round()
+    expected = levels.to(torch.uint8)[0].permute(1, 2, 3, 0).numpy()
+    ours = np.stack([*decode_in_time_tiles(vae, latents, Watcher())])
+    assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("name", ["ltx2", "cogvideox-t2v", "hunyuan15-t2v", "skyreels"])
+def test_with_little_memory_the_clip_keeps_its_geometry(
+    load: Load, picture: Path, name: str
+) -> None:
+    model = BY_NAME[name]
+    renderer, card = load(name, low_memory={"vae_tiling": True})
+    spec = model.spec(card, picture)
+    [tiled] = renderer.generate([spec], Watcher(), low_memory=True)
+    [plain] = renderer.generate([spec], Watcher())
+    assert video(tiled).shape == video(plain).shape

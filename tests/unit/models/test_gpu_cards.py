@@ -1,0 +1,62 @@
+"""The cards for GPUs are ready to be copied: they load, have prices, and name what they need."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.pricing import load_prices, offered_specs
+from models.adapters.family import DiffusersAdapter
+from models.adapters.fitting import COMMON_OPTIONS, LOW_MEMORY_OPTIONS
+from models.catalog import ModelCard, load_catalog
+from tests.conftest import ROOT
+
+CONFIGS = ROOT / "configs"
+CATALOG = load_catalog(CONFIGS / "models.gpu.yaml")
+
+
+def _adapter(card: ModelCard) -> type[DiffusersAdapter]:
+    module, _, name = card.adapter.partition(":")
+    found: type[DiffusersAdapter] = getattr(import_module(module), name)
+    return found
+
+
+def test_every_offer_has_a_price_and_dearer_modes_cost_more() -> None:
+    prices = load_prices(CONFIGS / "pricing.gpu.yaml", CATALOG)
+    for card in CATALOG.models:
+        by_mode = {spec.mode: prices.quote(spec).points for spec in offered_specs(card)}
+        assert [*by_mode.values()] == sorted(by_mode.values(), reverse=True), card.id
+
+
+@pytest.mark.parametrize("card", CATALOG.models, ids=lambda card: card.id)
+def test_a_card_says_only_what_its_adapter_understands(card: ModelCard) -> None:
+    adapter = _adapter(card)
+    assert card.options.keys() <= COMMON_OPTIONS | adapter.options
+    assert card.low_memory.keys() <= LOW_MEMORY_OPTIONS
+    assert {"quality", "balanced"} <= card.modes.keys()
+    for mode in card.modes.values():
+        assert mode.cache is None or mode.cache.kind in adapter.caches
+        assert mode.sigmas is None or adapter.takes_sigmas
+    for spec in offered_specs(card):
+        card.check(spec)
+
+
+@pytest.mark.parametrize("card", CATALOG.models, ids=lambda card: card.id)
+def test_a_card_names_its_source_and_leaves_the_revision_to_the_operator(card: ModelCard) -> None:
+    assert card.source is not None
+    assert card.source.revision is None, "nobody has checked one"
+    assert card.licence
+    assert card.checkpoint_path(Path("/srv")).is_relative_to("/srv/weights")
+
+
+def test_sound_is_offered_where_the_adapter_makes_it() -> None:
+    makes = {card.id for card in CATALOG.models if _adapter(card).make_sound is not _silent()}
+    assert {card.id for card in CATALOG.models if card.audio == "out"} == makes == {"ltx-2.3"}
+
+
+def test_nothing_but_the_small_model_is_served_out_of_the_box() -> None:
+    assert [card.id for card in load_catalog(CONFIGS / "models.yaml").models] == ["reel-tiny"]
+
+
+def _silent() -> object:
+    return DiffusersAdapter.make_sound
