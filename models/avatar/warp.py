@@ -18,7 +18,9 @@ STRIDE_PX = 4
 ITERATIONS = 5
 BORDER_POINTS = 10
 Grid = npt.NDArray[np.float32]
-"""Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels."""
+"""Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels.
+
+Dense ones have x and y apart, float32 [H, W] each."""
 
 
 class Warp:
@@ -59,14 +61,16 @@ class Warp:
             back = _sampled(steps, at)
         return np.asarray(self.nodes + STRIDE_PX * back, np.float32)
 
-    def dense(self, sources: Grid, margin: int) -> Grid:
-        """`sources` for every pixel but those within `margin` of the rim, float32 [H, W, 2]."""
+    def dense(self, sources: Grid, margin: int) -> tuple[Grid, Grid]:
+        """`sources` for every pixel but those within `margin` of the rim: x and y, each [H, W]."""
         rows, columns = sources.shape[:2]
         size = (columns * STRIDE_PX, rows * STRIDE_PX)
-        full = cv2.resize(sources, size, interpolation=cv2.INTER_LINEAR)
         start = STRIDE_PX + margin
         width, height = (side - 2 * margin for side in self._size)
-        return np.asarray(full[start : start + height, start : start + width], np.float32)
+        inside = slice(start, start + height), slice(start, start + width)
+        # One axis at a time: `remap` would have to part them again.
+        x, y = (cv2.resize(np.ascontiguousarray(sources[..., axis]), size) for axis in (0, 1))
+        return np.asarray(x[inside], np.float32), np.asarray(y[inside], np.float32)
 
 
 def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
@@ -83,11 +87,14 @@ def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
     return csr_matrix((weights.ravel().astype(np.float32), (rows, columns)), shape=shape)
 
 
-def pull(picture: Frame, sources: Grid) -> Frame:
-    """The new picture, uint8 [H, W, 3], of the dense `sources`."""
-    x, y = (np.ascontiguousarray(sources[..., axis]) for axis in (0, 1))
+def pull(picture: Frame, x: Grid, y: Grid) -> Frame:
+    """The new picture, uint8 [H, W, 3], of the dense sources `x` and `y`.
+
+    `picture`: uint8 [H, W, 4]; with a fourth channel, whatever it holds, OpenCV samples twice as
+    fast as without.
+    """
     new = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(new, np.uint8)
+    return np.asarray(cv2.cvtColor(new, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def _sampled(steps: Floats, at: Floats) -> Floats:

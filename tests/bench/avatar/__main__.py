@@ -1,0 +1,52 @@
+"""`./run bench avatar`: a minute of digital human; with `--lipsync`, whether it speaks."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.catalog import ModelCard, load_catalog
+from tests.bench.avatar.speed import HEAD, PROTOTYPE, cases, measure_speed, misses
+from tests.bench.ledger.machine import describe_machine
+
+CONFIG = Path(__file__).parents[3] / "configs" / "models.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and answer 0 where every limit is kept."""
+    options = _parse(arguments)
+    card = next(card for card in load_catalog(CONFIG).models if card.id == "reel-avatar")
+    _print(describe_machine().as_text())
+    with tempfile.TemporaryDirectory(prefix="reelgate-bench-") as folder:
+        wrong = _speed(card, Path(folder), quick=options.quick)
+    _print(describe_machine().as_text().replace("before the run", "after it"))
+    for miss in wrong:
+        _print(f"FAIL {miss}")
+    _print(f"avatar: {'FAIL' if wrong else 'PASS'}")
+    return 1 if wrong else 0
+
+
+def _speed(card: ModelCard, folder: Path, *, quick: bool) -> list[str]:
+    _print(HEAD)
+    found = []
+    for case in cases(folder, quick=quick):
+        found.append(measure_speed(card, folder, case))
+        _print("\n".join(found[-1].lines()))
+    _print(PROTOTYPE)
+    return misses(found)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./run bench avatar", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="clips of 5 s")
+    return parser.parse_args(arguments)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
