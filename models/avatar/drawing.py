@@ -28,7 +28,9 @@ class Drawing:
         self._margin = plate.margin
         self._picture = np.asarray(cv2.cvtColor(plate.picture, cv2.COLOR_RGB2RGBA), np.uint8)
         self._puppet = Puppet(plate.points)
-        self._warp = Warp(self._puppet.source, *plate.picture.shape[1::-1])
+        self._warp = Warp(
+            self._puppet.source, *plate.picture.shape[1::-1], num_steep=self._puppet.num_mesh
+        )
         self._palette = palette_of(plate.picture, self._puppet.source, self._puppet.mouth_width)
         self._lids = lid_colours(plate.picture, self._puppet.source)
         self._centre = np.array(plate.picture.shape[1::-1]) / 2

@@ -8,6 +8,8 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+import cv2
+
 from models.assets import AssetMissing, asset_path
 from models.avatar.acting import act
 from models.avatar.check import Limits, check_clip
@@ -59,6 +61,8 @@ class AvatarPipeline:
         if self._speak is None:
             file = card.options.get("voices_file")
             self._speak = with_voices(load_voices(Path(str(file)) if file else None))
+        # Whole frames are drawn side by side; more threads within each would only wait in line.
+        cv2.setNumThreads(1)
         self._faces = Faces(short=short, full=full, mesh=mesh)
         self._weights_bytes = sum(path.stat().st_size for path in (short, full, mesh))
 

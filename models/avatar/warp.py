@@ -15,7 +15,9 @@ from models.avatar.controls import Floats
 from models.pipeline import Frame
 
 STRIDE_PX = 4
-ITERATIONS = 5
+ITERATIONS, MORE_ITERATIONS = 2, 3
+"""Everywhere, and once more around the face, where neighbours move apart most."""
+
 BORDER_POINTS = 10
 Grid = npt.NDArray[np.float32]
 """Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels.
@@ -32,7 +34,8 @@ class Warp:
         nodes: where the grid's nodes lie.
     """
 
-    def __init__(self, source: Floats, width: int, height: int) -> None:
+    def __init__(self, source: Floats, width: int, height: int, *, num_steep: int) -> None:
+        """`num_steep`: how many of the points, the first, move much against each other."""
         self._size = (width, height)
         low, high = np.zeros(2), np.array([width - 1, height - 1])
         self._inside = ((source > low + 2) & (source < high - 2)).all(1)
@@ -42,6 +45,7 @@ class Warp:
         x, y = (STRIDE_PX * (np.arange(n) - 0.5) - 0.5 for n in (columns, rows))
         self.nodes: Grid = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
         self._weights = barycentric(self._anchors, np.clip(self.nodes, low, high).reshape(-1, 2))
+        self._steep = self._window(source[:num_steep])
         cells = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells: Grid = np.stack(cells, -1).astype(np.float32)
 
@@ -57,9 +61,20 @@ class Warp:
         steps: Floats = displacement / np.float32(-STRIDE_PX)
         back = steps
         for _ in range(ITERATIONS):
-            at = self._cells + back
-            back = _sampled(steps, at)
+            back = _sampled(steps, self._cells + back)
+        part = back[self._steep]
+        for _ in range(MORE_ITERATIONS):
+            part = _sampled(steps, self._cells[self._steep] + part)
+        back[self._steep] = part
         return np.asarray(self.nodes + STRIDE_PX * back, np.float32)
+
+    def _window(self, points: Floats) -> tuple[slice, slice]:
+        """Rows and columns of the nodes around `points`, by a fifth of their extent."""
+        low, high = points.min(0), points.max(0)
+        room = 0.2 * (high - low)
+        left, top = np.maximum((low - room) // STRIDE_PX, 0).astype(int)
+        right, bottom = np.maximum((high + room) // STRIDE_PX + 2, 1).astype(int)
+        return slice(top, bottom), slice(left, right)
 
     def dense(self, sources: Grid, margin: int) -> tuple[Grid, Grid]:
         """`sources` for every pixel but those within `margin` of the rim: x and y, each [H, W]."""
