@@ -57,8 +57,8 @@ def check_clip(path: Path, faces: Faces, limits: Limits) -> dict[str, float]:
         CheckFailed: one of them, the number of frames or the length misses its limit.
     """
     with av.open(str(path)) as container:
-        gaps = lip_gaps(_frames(container), faces)
-    samples, rate = _sound(path)
+        gaps = lip_gaps(frames_of_file(container), faces)
+    samples, rate = sound_of_file(path)
     _check_lengths(len(gaps), len(samples) / rate, limits)
     found = float(np.isfinite(gaps).mean())
     if found < MIN_FACES:
@@ -152,13 +152,19 @@ def _gap(mesh: Mesh) -> float:
     return float(np.mean(gaps) / np.linalg.norm(flat[RIGHT_EYE] - flat[LEFT_EYE]))
 
 
-def _frames(container: av.container.InputContainer) -> Iterator[Frame]:
+def frames_of_file(container: av.container.InputContainer) -> Iterator[Frame]:
+    """The frames of an open video, uint8 [H, W, 3], RGB."""
     container.streams.video[0].thread_type = "AUTO"
     for frame in container.decode(video=0):
         yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def _sound(path: Path) -> tuple[Samples, int]:
+def sound_of_file(path: Path) -> tuple[Samples, int]:
+    """The sound of the video at `path`, mixed to one channel, float32 [T], and its rate.
+
+    Raises:
+        CheckFailed: it has none.
+    """
     with av.open(str(path)) as container:
         if not container.streams.audio:
             raise CheckFailed("the video has no sound")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.catalog import ModelCard, load_catalog
+from tests.bench.avatar import lipsync
 from tests.bench.avatar.speed import HEAD, PROTOTYPE, cases, measure_speed, misses
 from tests.bench.ledger.machine import describe_machine
 
@@ -19,7 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     card = next(card for card in load_catalog(CONFIG).models if card.id == "reel-avatar")
     _print(describe_machine().as_text())
     with tempfile.TemporaryDirectory(prefix="reelgate-bench-") as folder:
-        wrong = _speed(card, Path(folder), quick=options.quick)
+        if options.lipsync:
+            wrong = _lipsync(card, Path(folder))
+        else:
+            wrong = _speed(card, Path(folder), quick=options.quick)
     _print(describe_machine().as_text().replace("before the run", "after it"))
     for miss in wrong:
         _print(f"FAIL {miss}")
@@ -37,9 +41,19 @@ def _speed(card: ModelCard, folder: Path, *, quick: bool) -> list[str]:
     return misses(found)
 
 
+def _lipsync(card: ModelCard, folder: Path) -> list[str]:
+    _print(lipsync.HEAD)
+    stage, found = lipsync.Stage(card, folder), []
+    for clip in stage.clips():
+        found.append(stage.measure(*clip))
+        _print(found[-1].line())
+    return lipsync.misses(found)
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench avatar", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="clips of 5 s")
+    parser.add_argument("--lipsync", action="store_true", help="measure lips instead of time")
     return parser.parse_args(arguments)
 
 

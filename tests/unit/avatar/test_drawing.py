@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from models.assets import AssetMissing, asset_path
+from models.assets import AssetMissing
 from models.avatar.controls import Control, Floats, still
 from models.avatar.drawing import Drawing
 from models.avatar.faces import Faces, Mesh
 from models.avatar.framing import make_plate
 from models.avatar.lookahead import drawn_ahead
-from models.avatar.pipeline import ASSETS
 from models.avatar.portrait import choose_face
 from models.pipeline import Frame
 from tests.support.portrait import draw_portrait
@@ -20,10 +19,9 @@ WIDTH, HEIGHT = 360, 480
 @pytest.fixture(scope="module")
 def faces() -> Faces:
     try:
-        short, full, mesh = (asset_path(name) for name in ASSETS)
+        return Faces.fetched()
     except AssetMissing as missing:
         pytest.skip(str(missing))
-    return Faces(short=short, full=full, mesh=mesh)
 
 
 @pytest.fixture(scope="module")
