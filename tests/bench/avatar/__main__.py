@@ -1,4 +1,4 @@
-"""`./run bench avatar`: a minute of digital human; with `--lipsync`, whether it speaks."""
+"""`./run bench avatar`: what a minute costs; `--lipsync`, `--feelings`: whether it is alive."""
 
 import argparse
 import sys
@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.catalog import ModelCard, load_catalog
-from tests.bench.avatar import lipsync
+from models.avatar.faces import Faces
+from models.avatar.portrait import read_picture
+from tests.bench.avatar import feelings, lipsync
+from tests.bench.avatar.inputs import portraits
+from tests.bench.avatar.sheets import near, save_sheets
 from tests.bench.avatar.speed import HEAD, PROTOTYPE, cases, measure_speed, misses
 from tests.bench.ledger.machine import describe_machine
 
@@ -22,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="reelgate-bench-") as folder:
         if options.lipsync:
             wrong = _lipsync(card, Path(folder))
+        elif options.feelings:
+            wrong = _feelings(Path(folder), options.sheets)
         else:
             wrong = _speed(card, Path(folder), quick=options.quick)
     _print(describe_machine().as_text().replace("before the run", "after it"))
@@ -50,10 +56,28 @@ def _lipsync(card: ModelCard, folder: Path) -> list[str]:
     return lipsync.misses(found)
 
 
+def _feelings(folder: Path, sheets: Path | None) -> list[str]:
+    faces, wrong = Faces.fetched(), []
+    pictures = portraits(folder)
+    _print(feelings.HEAD)
+    for name, path in pictures.items():
+        draw = near(read_picture(path), faces)
+        for feeling in feelings.SIGNS:
+            shown = feelings.measure_feeling(name, feeling, draw, faces)
+            _print(shown.line())
+            wrong += [] if shown.is_clear else [f"{shown.name}: {shown.sign} hardly shows"]
+    if sheets is not None:
+        sheets.mkdir(parents=True, exist_ok=True)
+        _print("\n".join(map(str, save_sheets(pictures, sheets))))
+    return wrong
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./run bench avatar", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="clips of 5 s")
     parser.add_argument("--lipsync", action="store_true", help="measure lips instead of time")
+    parser.add_argument("--feelings", action="store_true", help="measure feelings instead of time")
+    parser.add_argument("--sheets", type=Path, help="with --feelings: pictures into this folder")
     return parser.parse_args(arguments)
 
 

@@ -29,17 +29,17 @@ MINUTE_ZH = (
 
 SENTENCES = {
     "zh": (
-        "妈妈明天早上买面包，爸爸不吃苹果，他们跑步去公园看朋友，晚上一起喝一杯绿茶。",
-        "北方的冬天非常冷，白色的雪飘满了大街，不过孩子们都喜欢在门口堆雪人。",
-        "请把这本书放在办公桌上，明天下午三点半，我们八个人在会议室见面。",
+        "今天天气不错，我想陪你去看看这座城市。我们先坐车去海边，再到老街买面包，你们一定会喜欢。",
+        "每个周末她都去图书馆看报，有时候帮妈妈买东西，有时候只是坐在窗边，听外面的雨声。",
+        "这台机器昨天就修好了。你可以先试一试，如果还有什么毛病，马上打电话告诉我们。",
     ),
     "en": (
-        "My mother bought a big map before the boat came, but nobody believed the man at the pub.",
-        "People often stop for a cup of coffee, open a window, and laugh about simple problems.",
-        "Please bring the blue umbrella, because tomorrow evening it may rain upon the village.",
+        "The weather is fine today, and I would like to show my mother the old part of the big city.",
+        "She goes to the library every weekend, reads books for an hour, and walks home past a park.",
+        "The machine was repaired yesterday. Please try it, and maybe call us if there is a problem.",
     ),
 }
-"""By language: full of lips that must meet."""
+"""By language."""
 
 ROOM_S = 0.15
 Samples = npt.NDArray[np.float32]

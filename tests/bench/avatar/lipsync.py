@@ -36,8 +36,8 @@ MIN_CLOSED = 0.9
 CLOSED_GAP = 0.25
 """Lips count as closed below this share of the way from the clip's smallest gap to its largest."""
 
-HEARD_WITHIN_S = 0.05
-"""A recording is heard, not read: its lips may meet so much beside the time."""
+WITHIN_S = {"text": 1 / FPS, "recording": 0.05}
+"""How far beside the time lips may meet; a recording is heard, not read."""
 
 FEELINGS = (EmotionName.NEUTRAL, EmotionName.HAPPY, EmotionName.SAD)
 
@@ -112,8 +112,7 @@ class Stage:
         path = self._render(face, speech, FEELINGS[index])
         assert self._spoken is not None
         closures = known or self._spoken.mouth.closures_s
-        within_s = HEARD_WITHIN_S if kind == "recording" else 0.0
-        return self._measured(f"{face}, {language}, {kind}", path, closures, within_s)
+        return self._measured(f"{face}, {language}, {kind}", path, closures, WITHIN_S[kind])
 
     def _speak(self, performance: Performance, seed: int, max_s: float) -> Spoken:
         self._spoken = perform(

@@ -40,7 +40,7 @@ TURNS: dict[str, dict[Control, float]] = {
 def save_sheets(pictures: dict[str, Path], folder: Path) -> list[Path]:
     """One sheet of each kind into `folder`: a row for every face."""
     faces = Faces.fetched()
-    drawings = [_drawing(read_picture(path), faces) for path in pictures.values()]
+    drawings = [near(read_picture(path), faces) for path in pictures.values()]
     rows = {
         "feelings": [emotion_row(Emotion(name=name, intensity=5)) for name in EmotionName],
         "mouths": [_row(values) for values in MOUTHS.values()],
@@ -55,7 +55,7 @@ def save_sheets(pictures: dict[str, Path], folder: Path) -> list[Path]:
     return saved
 
 
-def _drawing(picture: Frame, faces: Faces) -> Drawing:
+def near(picture: Frame, faces: Faces) -> Drawing:
     points = choose_face(picture, faces, None).points
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     # Close to the face: it is what there is to see.
