@@ -30,15 +30,15 @@ FEELINGS: dict[EmotionName, dict[Control, float]] = {
         Control.PITCH: -1.5,
     },
     EmotionName.SURPRISED: {
-        Control.BROW: 1.15,
+        Control.BROW: 1.4,
         Control.LIDS: 0.9,
         Control.OPEN: 0.16,
         Control.WIDTH: -0.2,
         Control.PITCH: 1.0,
     },
     EmotionName.FEARFUL: {
-        Control.SAD: 0.9,
-        Control.BROW: 0.45,
+        Control.SAD: 1.1,
+        Control.BROW: 0.9,
         Control.LIDS: 0.8,
         Control.WIDTH: 0.5,
         Control.SMILE: -0.3,
@@ -46,14 +46,14 @@ FEELINGS: dict[EmotionName, dict[Control, float]] = {
     },
     EmotionName.DISGUSTED: {
         Control.SNEER: 0.75,
-        Control.FROWN: 0.6,
+        Control.FROWN: 0.85,
         Control.CHEEKS: 0.5,
         Control.SMILE: -0.6,
         Control.LIDS: -0.25,
     },
     EmotionName.CALM: {
-        Control.SMILE: 0.3,
-        Control.LIDS: -0.3,
+        Control.SMILE: 0.45,
+        Control.LIDS: -0.4,
         Control.CHEEKS: 0.1,
     },
 }
@@ -84,7 +84,9 @@ BREATHS_HZ = 0.27
 NOD_DEG = 3.0
 BLINK_HALF_S = 0.1
 BLINK_EVERY_S = (2.2, 4.8)
-CLOSURE_S = 0.03
+CLOSURE_S = 0.05
+"""How long lips stay shut for m, b and p; spoken ones take 0.06 to 0.1 s."""
+
 
 
 def act(

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
+from models.assets import asset_path
 from models.pipeline import Frame
 
+ASSETS = ("face/detector-short.tflite", "face/detector-full.tflite", "face/mesh.tflite")
 NUM_POINTS = 468
 LEFT_EYE, RIGHT_EYE = 33, 263
 """Outer corners of the eyes; left and right as the viewer sees them."""
@@ -167,12 +169,26 @@ class Faces:
         self._detectors = (Detector(short, SHORT_STRIDES), Detector(full, FULL_STRIDES))
         self.measure = Mesher(mesh)
 
+    @classmethod
+    def fetched(cls) -> "Faces":
+        """The networks that were fetched.
+
+        Raises:
+            AssetMissing: they were not.
+        """
+        short, full, mesh = (asset_path(name) for name in ASSETS)
+        return cls(short=short, full=full, mesh=mesh)
+
     def find(self, picture: Frame, *, closely: bool = True) -> list[Box]:
         """The faces of `picture`, from left to right; `closely`: small ones in wide ones too."""
         for detect in self._detectors:
             if boxes := detect(picture):
                 return _from_the_left(boxes)
         return _from_the_left(self._in_tiles(picture)) if closely else []
+
+    def measure_twice(self, picture: Frame, box: Box) -> Mesh:
+        """The mesh of the face in `box`; it is truest in a square that is cut by itself."""
+        return self.measure(picture, self.measure(picture, box.crop).crop)
 
     def _in_tiles(self, picture: Frame) -> list[Box]:
         # A wide picture leaves a head few of the network's pixels; squares of it leave more.

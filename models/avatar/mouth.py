@@ -13,9 +13,7 @@ from models.avatar.shapes import OPEN_GAPE
 from models.avatar.topology import (
     LOWER_INNER,
     LOWER_LIP,
-    LOWER_MIDDLE,
     UPPER_INNER,
-    UPPER_MIDDLE,
 )
 from models.pipeline import Frame
 
@@ -23,6 +21,9 @@ SHOWS_TEETH = 0.1
 """Gap of the photographed lips, in widths of the mouth, above which the teeth are seen."""
 
 HALF = 0.5
+COLOURED_LIPS = 25.0
+"""Difference between the channels of lips from which on a mouth has all its colour."""
+
 CAVITY_RGB = (70.0, 26.0, 28.0)
 TONGUE_RGB = (170.0, 84.0, 84.0)
 TEETH_RGB = (214.0, 201.0, 184.0)
@@ -34,7 +35,8 @@ class Palette:
 
     seam: Floats
     teeth: Floats
-    light: float
+    cavity: Floats
+    tongue: Floats
     is_open: bool
 
 
@@ -46,15 +48,26 @@ def palette_of(picture: Frame, source: Floats, mouth_width: float) -> Palette:
     # A dim photo has dim teeth: the cheek tells the light.
     cheek = float(np.median(pixels_at(picture, source[[50, 280, 205, 425]]).max(1)))
     light = float(np.clip(cheek / 205.0, 0.35, 1.1))
-    teeth = np.minimum(np.array(TEETH_RGB) * light, 245)
+    # A grey photo has a grey mouth: the lips tell the colour.
+    colour = float(np.clip((lip.max() - lip.min()) / COLOURED_LIPS, 0, 1))
+    teeth, cavity, tongue = (
+        np.minimum(_faded(np.array(rgb), colour) * light, 245)
+        for rgb in (TEETH_RGB, CAVITY_RGB, TONGUE_RGB)
+    )
     if is_open:
         outline = np.concatenate([source[list(UPPER_INNER)], source[list(LOWER_INNER[::-1])][1:-1]])
         between = mask(picture.shape[:2], outline, blur=0.5) > HALF
         if between.any():
             bright = np.percentile(picture[between].astype(np.float64), 85, axis=0)
             # Half way to grey: the pixels between the lips hold some of the lips' colour.
-            teeth = np.minimum((bright + bright.mean() * np.array([1.06, 1.0, 0.9])) / 2, 245)
-    return Palette(lip * 0.42, teeth, light, is_open)
+            warm = bright.mean() * _faded(np.array([1.06, 1.0, 0.9]), colour)
+            teeth = np.minimum((bright + warm) / 2, 245)
+    return Palette(lip * 0.42, teeth, cavity, tongue, is_open)
+
+
+def _faded(rgb: Floats, colour: float) -> Floats:
+    """`rgb` with so much of its colour, 0 for grey to 1."""
+    return np.asarray(rgb.mean() + (rgb - rgb.mean()) * colour)
 
 
 def paint_mouth(frame: Frame, points: Floats, palette: Palette, mouth_width: float) -> None:
@@ -66,13 +79,12 @@ def paint_mouth(frame: Frame, points: Floats, palette: Palette, mouth_width: flo
         palette: of this face.
         mouth_width: pixels, at rest.
     """
-    gap = float(np.linalg.norm(points[UPPER_MIDDLE] - points[LOWER_MIDDLE]))
+    upper, lower, gap = _parted(points[list(UPPER_INNER)], points[list(LOWER_INNER)])
     # Lips that were apart in the photo leave a ragged line where they meet; a seam covers it.
     seam = 0.018 * mouth_width if palette.is_open else 0.0
     if gap < max(1.0, 0.012 * mouth_width) and not seam:
         return
-    upper = points[list(UPPER_INNER)] - [0, seam / 2]
-    lower = points[list(LOWER_INNER)] + [0, seam / 2]
+    upper, lower = upper - [0, seam / 2], lower + [0, seam / 2]
     outline = np.concatenate([upper, lower[::-1][1:-1]])
     place = window(outline, frame.shape, margin=6)
     if place is None:
@@ -83,6 +95,15 @@ def paint_mouth(frame: Frame, points: Floats, palette: Palette, mouth_width: flo
     inside = _Inside(part.shape[:2], upper - corner, lower - corner, mouth_width, gap)
     painted = inside.paint(palette)
     part[:] = (part + (painted - part) * cover[..., None]).astype(np.uint8)
+
+
+def _parted(upper: Floats, lower: Floats) -> tuple[Floats, Floats, float]:
+    """Both rows of points, meeting where they are pressed past each other; the widest gap."""
+    across = upper[-1] - upper[0]
+    down = np.array([-across[1], across[0]]) / max(float(np.linalg.norm(across)), 1e-6)
+    gaps = (lower - upper) @ down
+    past = np.minimum(gaps, 0)[:, None] * down / 2
+    return upper + past, lower - past, max(0.0, float(gaps.max()))
 
 
 class _Inside:
@@ -109,23 +130,23 @@ class _Inside:
     def paint(self, palette: Palette) -> Floats:
         """The inside, float32 [h, w, 3]; where the lips all but touch it is their seam."""
         teeth = self._teeth(palette.teeth)
-        inside = blend(self._cavity(palette.light), teeth, self._teeth_cover())
+        inside = blend(self._cavity(palette), teeth, self._teeth_cover())
         near = np.clip(1 - (self._gape - 0.02) / 0.05, 0, 1) * np.ones_like(self._depth)
         return blend(inside, palette.seam, near).astype(np.float32)
 
-    def _cavity(self, light: float) -> Floats:
+    def _cavity(self, palette: Palette) -> Floats:
         side = np.clip(1 - np.abs(self._across), 0.3, 1)
-        dark = np.array(CAVITY_RGB) * light * ((0.5 + 0.3 * self._depth) * side)[..., None]
+        dark = palette.cavity * ((0.5 + 0.3 * self._depth) * side)[..., None]
         tongue = np.exp(-((self._across / 0.3) ** 2)) * smoothstep((self._depth - 0.62) / 0.35)
         cover = tongue * min(1.0, 2 * self._opened) * 0.75
-        return blend(dark, np.array(TONGUE_RGB) * light, cover)
+        return blend(dark, palette.tongue, cover)
 
     def _teeth_cover(self) -> Floats:
-        length = 0.13 * (1 - 1.4 * self._across**2)
+        length = 0.13 * self._bared * (1 - 1.4 * self._across**2)
         edge = smoothstep((length - self._below) / 0.03 + 0.5)
         sides = np.clip(1.1 - np.abs(2 * self._across) ** 3, 0, 1)
         room = np.clip((self._gape - 0.02) / 0.06, 0, 1)
-        return np.asarray(edge * sides * room * self._bared * 0.95)
+        return np.asarray(edge * sides * room * min(1.0, 4 * self._bared) * 0.95)
 
     def _teeth(self, colour: Floats) -> Floats:
         # Darker under the lip and towards the corners, with fine lines between the teeth.

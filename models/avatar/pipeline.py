@@ -8,11 +8,14 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from models.assets import AssetMissing, asset_path
+import cv2
+
+from models.assets import AssetMissing
+from models.assets.manifest import FILES
 from models.avatar.acting import act
 from models.avatar.check import Limits, check_clip
 from models.avatar.drawing import Drawing
-from models.avatar.faces import Faces
+from models.avatar.faces import ASSETS, Faces
 from models.avatar.lookahead import drawn_ahead
 from models.avatar.portrait import choose_face, read_picture
 from models.catalog import ModelCard, SpecError
@@ -22,8 +25,6 @@ from models.spec import Performance, Stage, VideoSpec
 from models.speech.speak import perform
 from models.speech.track import Spoken
 from models.speech.voices import Voices, load_voices
-
-ASSETS = ("face/detector-short.tflite", "face/detector-full.tflite", "face/mesh.tflite")
 
 Speak = Callable[[Performance, int, float], Spoken]
 """Gives speech to a performance; after it a seed and the most seconds. Raises `InputRefused`."""
@@ -53,14 +54,15 @@ class AvatarPipeline:
             LoadFailed: they have not been fetched.
         """
         try:
-            short, full, mesh = (asset_path(name) for name in ASSETS)
+            self._faces = Faces.fetched()
         except AssetMissing as error:
             raise LoadFailed(str(error)) from error
         if self._speak is None:
             file = card.options.get("voices_file")
             self._speak = with_voices(load_voices(Path(str(file)) if file else None))
-        self._faces = Faces(short=short, full=full, mesh=mesh)
-        self._weights_bytes = sum(path.stat().st_size for path in (short, full, mesh))
+        # Whole frames are drawn side by side; more threads within each would only wait in line.
+        cv2.setNumThreads(1)
+        self._weights_bytes = sum(FILES[name].size_bytes for name in ASSETS)
 
     def generate(
         self,

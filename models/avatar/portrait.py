@@ -32,7 +32,7 @@ def choose_face(picture: Frame, faces: Faces, index: int | None) -> Mesh:
     """
     boxes = faces.find(picture)
     # The detector alone takes a cat for a face; the mesh does not.
-    meshes = [faces.measure(picture, box.crop) for box in boxes]
+    meshes = [faces.measure_twice(picture, box) for box in boxes]
     clear = [mesh for mesh in meshes if mesh.score >= MIN_MESH_SCORE]
     if not clear:
         raise _no_clear_face(meshes)

@@ -31,7 +31,7 @@ from models.avatar.topology import (
     UPPER_ROWS,
 )
 
-OPEN_GAPE = 0.42
+OPEN_GAPE = 0.46
 """Gap of the lips at OPEN = 1, in widths of the mouth."""
 
 UPPER_SHARE, LOWER_SHARE = 0.28, 0.72

@@ -30,6 +30,8 @@ LID_FOLDS = ((247, 30, 29, 27, 28, 56, 190), (467, 260, 259, 257, 258, 286, 414)
 """The row of points just above the upper lid's edge."""
 LID_CREASES = ((113, 225, 224, 223, 222, 221, 189), (342, 445, 444, 443, 442, 441, 413))
 """The row above that: skin below the brow."""
+UNDER_EYES = ((229, 230, 231), (449, 450, 451))
+"""Skin below the lower lid."""
 EYE_CORNERS = ((33, 133), (263, 362))
 """Outer and inner corner of each eye."""
 

@@ -15,10 +15,14 @@ from models.avatar.controls import Floats
 from models.pipeline import Frame
 
 STRIDE_PX = 4
-ITERATIONS = 5
+ITERATIONS, MORE_ITERATIONS = 2, 3
+"""Everywhere, and once more around the face, where neighbours move apart most."""
+
 BORDER_POINTS = 10
 Grid = npt.NDArray[np.float32]
-"""Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels."""
+"""Float32 [h, w, 2]: x and y, in pixels of the picture, every `STRIDE_PX` pixels.
+
+Dense ones have x and y apart, float32 [H, W] each."""
 
 
 class Warp:
@@ -30,7 +34,8 @@ class Warp:
         nodes: where the grid's nodes lie.
     """
 
-    def __init__(self, source: Floats, width: int, height: int) -> None:
+    def __init__(self, source: Floats, width: int, height: int, *, num_steep: int) -> None:
+        """`num_steep`: how many of the points, the first, move much against each other."""
         self._size = (width, height)
         low, high = np.zeros(2), np.array([width - 1, height - 1])
         self._inside = ((source > low + 2) & (source < high - 2)).all(1)
@@ -40,6 +45,7 @@ class Warp:
         x, y = (STRIDE_PX * (np.arange(n) - 0.5) - 0.5 for n in (columns, rows))
         self.nodes: Grid = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
         self._weights = barycentric(self._anchors, np.clip(self.nodes, low, high).reshape(-1, 2))
+        self._steep = self._window(source[:num_steep])
         cells = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells: Grid = np.stack(cells, -1).astype(np.float32)
 
@@ -55,18 +61,31 @@ class Warp:
         steps: Floats = displacement / np.float32(-STRIDE_PX)
         back = steps
         for _ in range(ITERATIONS):
-            at = self._cells + back
-            back = _sampled(steps, at)
+            back = _sampled(steps, self._cells + back)
+        part = back[self._steep]
+        for _ in range(MORE_ITERATIONS):
+            part = _sampled(steps, self._cells[self._steep] + part)
+        back[self._steep] = part
         return np.asarray(self.nodes + STRIDE_PX * back, np.float32)
 
-    def dense(self, sources: Grid, margin: int) -> Grid:
-        """`sources` for every pixel but those within `margin` of the rim, float32 [H, W, 2]."""
+    def _window(self, points: Floats) -> tuple[slice, slice]:
+        """Rows and columns of the nodes around `points`, by a fifth of their extent."""
+        low, high = points.min(0), points.max(0)
+        room = 0.2 * (high - low)
+        left, top = np.maximum((low - room) // STRIDE_PX, 0).astype(int)
+        right, bottom = np.maximum((high + room) // STRIDE_PX + 2, 1).astype(int)
+        return slice(top, bottom), slice(left, right)
+
+    def dense(self, sources: Grid, margin: int) -> tuple[Grid, Grid]:
+        """`sources` for every pixel but those within `margin` of the rim: x and y, each [H, W]."""
         rows, columns = sources.shape[:2]
         size = (columns * STRIDE_PX, rows * STRIDE_PX)
-        full = cv2.resize(sources, size, interpolation=cv2.INTER_LINEAR)
         start = STRIDE_PX + margin
         width, height = (side - 2 * margin for side in self._size)
-        return np.asarray(full[start : start + height, start : start + width], np.float32)
+        inside = slice(start, start + height), slice(start, start + width)
+        # One axis at a time: `remap` would have to part them again.
+        x, y = (cv2.resize(np.ascontiguousarray(sources[..., axis]), size) for axis in (0, 1))
+        return np.asarray(x[inside], np.float32), np.asarray(y[inside], np.float32)
 
 
 def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
@@ -83,11 +102,14 @@ def barycentric(anchors: Floats, positions: Floats) -> csr_matrix:
     return csr_matrix((weights.ravel().astype(np.float32), (rows, columns)), shape=shape)
 
 
-def pull(picture: Frame, sources: Grid) -> Frame:
-    """The new picture, uint8 [H, W, 3], of the dense `sources`."""
-    x, y = (np.ascontiguousarray(sources[..., axis]) for axis in (0, 1))
+def pull(picture: Frame, x: Grid, y: Grid) -> Frame:
+    """The new picture, uint8 [H, W, 3], of the dense sources `x` and `y`.
+
+    `picture`: uint8 [H, W, 4]; with a fourth channel, whatever it holds, OpenCV samples twice as
+    fast as without.
+    """
     new = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(new, np.uint8)
+    return np.asarray(cv2.cvtColor(new, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def _sampled(steps: Floats, at: Floats) -> Floats:

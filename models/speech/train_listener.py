@@ -1,11 +1,10 @@
-"""Train the listener on our own voices: `python -m models.speech.train_listener`.
+"""Train the listener on our own voices: `reelgate train-listener`.
 
 The voices say random words, whose phones and times they tell; changed in pitch, noise and room,
 that is what the network hears. Same seed, same data; weights agree to rounding. Held-out words
 are scored at the end: Pearson's r with the mouth that the phones make.
 """
 
-import argparse
 import gzip
 import json
 import re
@@ -13,10 +12,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import typer
 from rich.console import Console
 from safetensors.torch import save_file
 from scipy.signal import fftconvolve, resample_poly
@@ -55,22 +56,21 @@ class _Texts:
     held_out: list[str]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and write the weights; prints the scores."""
-    parser = argparse.ArgumentParser(prog="train_listener", description=__doc__)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--sentences", type=int, default=NUM_TRAIN, help="per language")
-    options = parser.parse_args(arguments)
+def train(
+    out: Annotated[Path, typer.Option(help="where the weights go")] = WEIGHTS,
+    steps: Annotated[int, typer.Option(min=1, help="batches to learn from")] = STEPS,
+    sentences: Annotated[int, typer.Option(min=1, help="texts a voice")] = NUM_TRAIN,
+) -> None:
+    """Train the network that hears mouths in recordings, on our own voices; prints its scores."""
     torch.set_num_threads(1)  # so small a network only waits for a second thread
     started = time.monotonic()
-    train, held_out = make_examples(options.sentences)
+    heard, held_out = make_examples(sentences)
     _CONSOLE.print(
-        f"{_minutes(train):.0f} min of speech made in {time.monotonic() - started:.0f} s"
+        f"{_minutes(heard):.0f} min of speech made in {time.monotonic() - started:.0f} s"
     )
-    listener = fit(train, options.steps)
-    save_file(listener.state_dict(), options.out)
-    _CONSOLE.print(f"{options.out}: trained in {(time.monotonic() - started) / 60:.1f} min in all")
+    listener = fit(heard, steps)
+    save_file(listener.state_dict(), out)
+    _CONSOLE.print(f"{out}: trained in {(time.monotonic() - started) / 60:.1f} min in all")
     for language, examples in held_out.items():
         _CONSOLE.print(
             language, {name: round(r, 3) for name, r in score(listener, examples).items()}
@@ -200,4 +200,4 @@ def _minutes(examples: Sequence[Example]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(train)

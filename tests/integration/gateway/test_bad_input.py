@@ -115,9 +115,10 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 def gif_bytes() -> bytes:
-    """A picture of a kind we do not take."""
+    """A moving picture, of a kind we do not take."""
     file = io.BytesIO()
-    Image.new("RGB", (32, 32)).save(file, "GIF")
+    first, *others = (Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue"))
+    first.save(file, "GIF", save_all=True, append_images=others)
     return file.getvalue()
 
 
@@ -128,12 +129,13 @@ def gif_bytes() -> bytes:
         (lambda: b"", ["JPEG", "PNG", "WEBP"]),
         (gif_bytes, ["JPEG", "PNG", "WEBP"]),
         (lambda: png_bytes(256, 256)[:-40], "a whole file"),
+        (lambda: huge_png(10_000, 5_000), 40_000_000),
         (lambda: huge_png(20_000, 10_000), 40_000_000),
         (lambda: huge_png(60_000, 60_000), 40_000_000),
         (lambda: png_bytes(8, 300), 16),
         (lambda: b"\x00" * (10 * 1024 * 1024 + 1), 10 * 1024 * 1024),
     ],
-    ids=["text", "empty", "gif", "truncated", "200_megapixels", "3_gigapixels", "thin", "heavy"],
+    ids=["text", "empty", "gif", "truncated", "50_megapixels", "200_megapixels", "3_gigapixels", "thin", "heavy"],
 )
 @pytest.mark.parametrize("way", ["file", "data_url"])
 def test_a_bad_picture_is_refused(

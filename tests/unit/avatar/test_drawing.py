@@ -3,27 +3,18 @@
 import numpy as np
 import pytest
 
-from models.assets import AssetMissing, asset_path
 from models.avatar.controls import Control, Floats, still
 from models.avatar.drawing import Drawing
 from models.avatar.faces import Faces, Mesh
 from models.avatar.framing import make_plate
 from models.avatar.lookahead import drawn_ahead
-from models.avatar.pipeline import ASSETS
 from models.avatar.portrait import choose_face
 from models.pipeline import Frame
+from models.spec import EmotionName
+from tests.bench.avatar import feelings
 from tests.support.portrait import draw_portrait
 
 WIDTH, HEIGHT = 360, 480
-
-
-@pytest.fixture(scope="module")
-def faces() -> Faces:
-    try:
-        short, full, mesh = (asset_path(name) for name in ASSETS)
-    except AssetMissing as missing:
-        pytest.skip(str(missing))
-    return Faces(short=short, full=full, mesh=mesh)
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +84,27 @@ def test_one_thread_and_several_draw_the_same(drawing: Drawing) -> None:
     rows = [row(OPEN=n / 5) for n in range(6)]
     ahead = list(drawn_ahead(drawing, rows))
     assert all(np.array_equal(one, drawing(r)) for one, r in zip(ahead, rows, strict=True))
+
+
+@pytest.mark.parametrize("name", list(feelings.SIGNS), ids=lambda name: name.value)
+def test_a_feeling_shows_in_its_own_way_and_grows(
+    name: EmotionName, drawing: Drawing, faces: Faces
+) -> None:
+    shown = feelings.measure_feeling("drawn", name, drawing, faces)
+    assert shown.is_clear, shown.line()
+
+
+def test_shut_lips_meet_and_eyes_are_covered(drawing: Drawing, faces: Faces) -> None:
+    pressed = choose_face(drawing(row(PRESS=1)), faces, None)
+    assert gap(pressed) < 0.04
+    eye = choose_face(drawing(still()), faces, None).points[[159, 145], :2].mean(0).astype(int)
+    opened, shut = (drawing(row(BLINK=n))[eye[1] - 6 : eye[1] + 4, eye[0]] for n in (0, 1))
+    # An iris, a pupil and the white of the eye differ more than skin does.
+    assert np.ptp(shut.mean(1)) < 0.6 * np.ptp(opened.mean(1))
+
+
+def test_a_grey_portrait_gets_a_grey_mouth(faces: Faces, portrait: Frame) -> None:
+    grey = np.repeat(portrait.mean(2, keepdims=True).astype(np.uint8), 3, axis=2)
+    draw = Drawing(grey, choose_face(grey, faces, None).points, WIDTH, HEIGHT)
+    frame = draw(row(OPEN=1)).astype(int)
+    assert np.ptp(frame, axis=2).max() <= 2

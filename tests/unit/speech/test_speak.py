@@ -148,6 +148,20 @@ def test_the_listener_hears_the_mouth_that_the_phones_make(
     assert r[1] > 0.45
 
 
+@pytest.mark.parametrize("name", ["chinese", "english"])
+def test_closures_are_heard(name: str, request: pytest.FixtureRequest) -> None:
+    """Lips come together where somebody says m, b or p, though nobody tells the phones."""
+    said: Utterance = request.getfixturevalue(name)
+    heard = listen(said.samples).controls
+    parted = heard[:, OPEN] * (1 - heard[:, PRESS])
+    shut = [sound for sound in said.sounds or () if sound.shape == "shut"]
+    middles = [round(50 * (sound.start_s + sound.end_s)) for sound in shut]
+    met = [parted[max(at - 5, 0) : at + 6].min() < 0.15 for at in middles]
+    assert len(met) >= 3
+    assert np.mean(met) >= 0.9
+    assert np.percentile(parted, 75) > 0.2, "and part in between"
+
+
 def test_the_listeners_weights_are_small() -> None:
     assert WEIGHTS.stat().st_size < 400_000
 

@@ -1,0 +1,1 @@
+"""What digital humans cost, and whether they speak, in figures."""
