@@ -116,7 +116,7 @@ class ModelCard(_Strict):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     title: str
     adapter: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
-    checkpoint: str
+    checkpoint: str = ""
     licence: str
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
     kinds: Annotated[list[Kind], Field(min_length=1)]
