@@ -92,8 +92,9 @@ class ModelCard(_Strict):
     """The description of one AI model, without its weights.
 
     Attributes:
-        adapter: `module:Class` of the renderer.
-        checkpoint: a local folder, or `builtin:NAME` for weights inside this package.
+        adapter: name of the renderer, as `models.registry` knows it, or its `module:Class`.
+        checkpoint: a local folder, or `builtin:NAME` for weights inside this package; empty where
+            the renderer has none here.
         pool: the workers that serve it.
         sizes: `WIDTHxHEIGHT` in pixels; the first is the default.
         size_multiple: both sides of every size divide by it.
@@ -115,7 +116,7 @@ class ModelCard(_Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     title: str
-    adapter: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    adapter: Annotated[str, Field(pattern=r"^([\w.]+:\w+|[a-z0-9][a-z0-9_-]*)$")]
     checkpoint: str = ""
     licence: str
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
