@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from typing_extensions import override
 
 from models.configfile import load_yaml_as
+from models.hub import Source
 from models.spec import Kind, VideoSpec
 
 BUILTIN_PREFIX = "builtin:"
@@ -94,7 +95,9 @@ class ModelCard(_Strict):
     Attributes:
         adapter: name of the renderer, as `models.registry` knows it, or its `module:Class`.
         checkpoint: a local folder, or `builtin:NAME` for weights inside this package; empty where
-            the renderer has none here.
+            `source` says what to pull, or the renderer has no weights here.
+        source: where `reelgate models pull` finds the weights.
+        licence_limits: what the licence does not allow, in a few words; shown with it.
         pool: the workers that serve it.
         sizes: `WIDTHxHEIGHT` in pixels; the first is the default.
         size_multiple: both sides of every size divide by it.
@@ -118,7 +121,9 @@ class ModelCard(_Strict):
     title: str
     adapter: Annotated[str, Field(pattern=r"^([\w.]+:\w+|[a-z0-9][a-z0-9_-]*)$")]
     checkpoint: str = ""
+    source: Source | None = None
     licence: str
+    licence_limits: str = ""
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
     kinds: Annotated[list[Kind], Field(min_length=1)]
     sizes: Annotated[list[str], Field(min_length=1)]
@@ -202,6 +207,8 @@ class ModelCard(_Strict):
         if self.checkpoint.startswith(BUILTIN_PREFIX):
             name = self.checkpoint.removeprefix(BUILTIN_PREFIX)
             return Path(__file__).parent / name / "checkpoint"
+        if not self.checkpoint and self.source is not None:
+            return self.source.folder
         return base / self.checkpoint
 
     @property
@@ -323,6 +330,10 @@ class Catalog(_Strict):
     def pools(self) -> frozenset[str]:
         """Every pool that serves a model."""
         return frozenset(card.pool for card in self.models)
+
+    def in_pool(self, pool: str) -> list[ModelCard]:
+        """The models that the workers of `pool` serve."""
+        return [card for card in self.models if card.pool == pool]
 
     def find(self, model_id: str) -> ModelCard | None:
         """The card with this id, or None."""

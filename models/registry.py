@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 
 from models.catalog import ModelCard
 from models.pipeline import LoadFailed, VideoPipeline
+from models.weights import find_problem
 
 PLUGIN_GROUP = "reelgate.adapters"
 OWN_ADAPTERS = {
@@ -22,8 +23,11 @@ def create_pipeline(card: ModelCard) -> VideoPipeline:
     """The renderer of `card`, not yet loaded.
 
     Raises:
-        LoadFailed: no installed package has it, or it cannot be imported here.
+        LoadFailed: no installed package has it, it cannot be imported here, or its weights have
+            not been pulled.
     """
+    if (problem := find_problem(card)) is not None:
+        raise LoadFailed(f"model {card.id}: {problem}")
     module_name, _, class_name = _find_target(card).partition(":")
     try:
         adapter: type[VideoPipeline] = getattr(import_module(module_name), class_name)

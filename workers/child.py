@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 import structlog
 
 from models.catalog import ModelCard
+from models.hub import shut_hub
 from models.pipeline import Canceled, VideoPipeline
 from models.pipeline import LoadFailed as RendererLost
 from models.spec import Stage
@@ -43,6 +44,8 @@ log = structlog.stdlib.get_logger(__name__)
 def child_main(pipe: Connection, setup: ChildSetup) -> None:
     """Serve the parent until it ends; returns when a model cannot be loaded."""
     _die_with_parent(setup.parent_pid)
+    # Nothing is downloaded inside a job, by a plug-in's imports neither.
+    shut_hub()
     # A Ctrl-C reaches the whole terminal; when to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

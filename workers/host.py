@@ -75,7 +75,8 @@ class Host:
         self._live = LiveChannel(settings.redis_url)
         self._lease = LeaseKeeper(gateway, settings.worker_name)
         self._reporter = Reporter(gateway, self._lease, self._live)
-        self._fitness = Fitness(catalog.default, settings, spool, self._should_stop)
+        cards = catalog.in_pool(settings.pool) or [catalog.default]
+        self._fitness = Fitness(cards, settings, spool, self._should_stop)
         self._parent = Parent(
             Services(
                 pool=settings.pool,
