@@ -14,6 +14,7 @@ from models.weights import find_problem
 
 PLUGIN_GROUP = "reelgate.adapters"
 OWN_ADAPTERS = {
+    "parallel": "models.adapters.parallel:ContextParallel",
     "remote": "models.adapters.remote:RemoteAdapter",
     "wan": "models.adapters.wan:WanAdapter",
 }
