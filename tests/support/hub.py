@@ -26,22 +26,21 @@ class Hub:
 
     def app(self) -> FastAPI:
         """The application to serve."""
-        app = FastAPI(dependencies=[Depends(self._check_gate)])
+        app = FastAPI(dependencies=[Depends(self._check)])
         app.add_api_route(f"/api/models/{self.id}/revision/{{revision}}", self._info)
         app.add_api_route(f"/api/models/{self.id}/tree/{{revision}}", self._tree)
         path = f"/{self.id}/resolve/{{revision}}/{{name:path}}"
         app.add_api_route(path, self._file, methods=["GET", "HEAD"])
         return app
 
-    async def _check_gate(self) -> None:
+    async def _check(self, request: Request) -> None:
         if self.is_gated:
             headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": f"{self.id} is gated"}
             raise HTTPException(401, "gated", headers)
-
-    async def _info(self, request: Request) -> Response:
         if request.path_params["revision"] != REVISION:
-            headers = {"X-Error-Code": "RevisionNotFound"}
-            return JSONResponse({"error": "Invalid rev id"}, 404, headers)
+            raise HTTPException(404, "Invalid rev id", {"X-Error-Code": "RevisionNotFound"})
+
+    async def _info(self, _request: Request) -> Response:
         siblings = [{"rfilename": name} for name in self.files]
         return JSONResponse(
             {"id": self.id, "modelId": self.id, "sha": REVISION, "siblings": siblings}
