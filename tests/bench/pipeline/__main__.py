@@ -2,20 +2,20 @@
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.bench.ledger.machine import describe_machine
 from tests.bench.pipeline.plain import load_pipeline, render
-from tests.bench.pipeline.rig import Rig, running
+from tests.bench.pipeline.rig import Rig, Spent, running
 from tests.conftest import ROOT
 
 TARGET = 0.05
@@ -26,18 +26,19 @@ WARM_UP = 2
 
 @dataclass
 class Figures:
-    """Seconds a clip, one value a round; the sides take turns within a round."""
+    """What a clip takes, one value a round; the sides take turns within a round."""
 
-    plain_s: list[float] = field(default_factory=list)
-    worker_s: list[float] = field(default_factory=list)
-    batch_s: list[float] = field(default_factory=list)
-    few_steps_s: list[float] = field(default_factory=list)
-    process_s: list[float] = field(default_factory=list)
+    plain: list[Spent] = field(default_factory=list)
+    worker: list[Spent] = field(default_factory=list)
+    batch: list[Spent] = field(default_factory=list)
+    few_steps: list[Spent] = field(default_factory=list)
+    process: list[Spent] = field(default_factory=list)
 
     @property
-    def overhead(self) -> float:
-        """What the worker adds, as a part of the plain script's time; median over rounds."""
-        return _ratio(self.worker_s, self.plain_s) - 1
+    def overhead(self) -> Spent:
+        """What the worker adds, as parts of the plain script's time."""
+        wall, cpu = _ratio(self.worker, self.plain)
+        return Spent(wall - 1, cpu - 1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,12 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = _measure(rig, Path(name), options.rounds, (steps, few), batch)
     _print("\n" + "\n".join(_lines(found, steps, few, batch)))
     _print(f"\n{describe_machine().as_text().replace('before the run', 'after it')}")
-    verdict = "within" if found.overhead <= TARGET else "above"
+    verdict = "within" if found.overhead.wall_s <= TARGET else "above"
     _print(
-        f"pipeline: overhead {found.overhead:+.1%} ({verdict} {TARGET:.0%}); "
-        f"batch of {batch} x{_ratio(found.worker_s, found.batch_s):.2f}; "
-        f"{few} steps x{_ratio(found.worker_s, found.few_steps_s):.2f}; "
-        f"a process per job x{_ratio(found.process_s, found.worker_s):.1f} slower"
+        f"pipeline: overhead {found.overhead.wall_s:+.1%} ({verdict} {TARGET:.0%}), "
+        f"of processor time {found.overhead.cpu_s:+.1%}; "
+        f"batch of {batch} x{_ratio(found.worker, found.batch).wall_s:.2f}; "
+        f"{few} steps x{_ratio(found.worker, found.few_steps).wall_s:.2f}; "
+        f"a process per job x{_ratio(found.process, found.worker).wall_s:.1f} slower"
     )
     return 0
 
@@ -75,18 +77,23 @@ def _measure(
         render(plain, steps=steps, seed=seed, path=video)
     found = Figures()
     for seed in range(rounds):
-        found.plain_s.append(_seconds(partial(render, plain, steps=steps, seed=seed, path=video)))
-        found.worker_s.append(rig.run(1, steps=steps))
-        found.batch_s.append(rig.run(batch, steps=steps) / batch)
-        found.few_steps_s.append(rig.run(1, steps=few))
+        began = Spent(time.perf_counter(), time.process_time())
+        render(plain, steps=steps, seed=seed, path=video)
+        found.plain.append(
+            Spent(time.perf_counter() - began.wall_s, time.process_time() - began.cpu_s)
+        )
+        found.worker.append(rig.run(1, steps=steps))
+        found.batch.append(rig.run(batch, steps=steps))
+        found.few_steps.append(rig.run(1, steps=few))
         # Importing and loading hardly vary, and take long.
         if seed % 3 == 0:
-            found.process_s.append(_seconds(partial(_run_process, steps, video)))
+            found.process.append(_run_process(steps, video))
     return found
 
 
-def _run_process(steps: int, video: Path) -> None:
-    """What a queue does that forks or starts a process for every job."""
+def _run_process(steps: int, video: Path) -> Spent:
+    """What a queue does that starts a process for every job."""
+    began, before = time.perf_counter(), _cpu_of_ended()
     subprocess.run(
         [sys.executable, "-m", "tests.bench.pipeline.plain", str(steps), str(video)],
         check=True,
@@ -94,37 +101,46 @@ def _run_process(steps: int, video: Path) -> None:
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
+    return Spent(time.perf_counter() - began, _cpu_of_ended() - before)
+
+
+def _cpu_of_ended() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _lines(found: Figures, steps: int, few: int, batch: int) -> list[str]:
     rows = [
-        (f"plain script, {steps} steps", found.plain_s, "diffusers call, H.264 file; warm"),
-        (f"worker, {steps} steps", found.worker_s, "doorbell to reported: MP4, label, stills"),
-        (f"worker, {batch} at once", found.batch_s, "per clip"),
-        (f"worker, {few} steps", found.few_steps_s, ""),
-        (f"a process per job, {steps} steps", found.process_s, "imports and loads each time"),
+        (f"plain script, {steps} steps", found.plain, "diffusers call, H.264 file; warm"),
+        (f"worker, {steps} steps", found.worker, "doorbell to reported: MP4, label, stills"),
+        (f"worker, {batch} at once", found.batch, "per clip"),
+        (f"worker, {few} steps", found.few_steps, ""),
+        (f"a process per job, {steps} steps", found.process, "imports and loads each time"),
     ]
-    lines = [f"{'one clip':32}  median ms    least"]
-    for name, seconds, note in rows:
-        middle, least = statistics.median(seconds) * 1000, min(seconds) * 1000
-        lines.append(f"  {name:30} {middle:9.0f} {least:8.0f}  {note}".rstrip())
-    added = statistics.median(
-        worker - plain for worker, plain in zip(found.worker_s, found.plain_s, strict=True)
+    lines = [f"{'ms a clip':32}  median    least  processor"]
+    for name, spent, note in rows:
+        middle = _median(spent)
+        least = min(each.wall_s for each in spent)
+        shown = f"{middle.wall_s * 1000:7.0f} {least * 1000:8.0f} {middle.cpu_s * 1000:10.0f}"
+        lines.append(f"  {name:30} {shown}  {note}".rstrip())
+    return lines
+
+
+def _median(spent: Sequence[Spent]) -> Spent:
+    return Spent(
+        statistics.median(each.wall_s for each in spent),
+        statistics.median(each.cpu_s for each in spent),
     )
-    return [*lines, f"  {'the worker adds':30} {added * 1000:9.0f}"]
 
 
-def _ratio(ours: Sequence[float], others: Sequence[float]) -> float:
-    """Of each round, where both were measured in all; else of the medians."""
+def _ratio(ours: Sequence[Spent], others: Sequence[Spent]) -> Spent:
+    """How many times `others` ours take: the median over rounds, where all rounds have both."""
     if len(ours) != len(others):
-        return statistics.median(ours) / statistics.median(others)
-    return statistics.median(our / other for our, other in zip(ours, others, strict=True))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+        ours, others = [_median(ours)], [_median(others)]
+    pairs = zip(ours, others, strict=True)
+    return _median(
+        [Spent(our.wall_s / other.wall_s, our.cpu_s / other.cpu_s) for our, other in pairs]
+    )
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

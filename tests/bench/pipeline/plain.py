@@ -9,7 +9,9 @@ from typing import Any
 
 import imageio.v3 as imageio
 import torch
+import transformers
 from diffusers import WanPipeline
+from diffusers.utils.logging import disable_progress_bar
 
 from models.tiny.evaluate import CHECKPOINT, SAMPLING
 
@@ -19,6 +21,8 @@ FPS = 8
 
 def load_pipeline() -> Any:
     """The stock pipeline of the shipped model, float32, from its folder."""
+    disable_progress_bar()
+    transformers.logging.disable_progress_bar()
     pipeline = WanPipeline.from_pretrained(CHECKPOINT, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

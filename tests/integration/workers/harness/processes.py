@@ -86,6 +86,11 @@ class WorkerProcess:
             )
 
     @property
+    def pid(self) -> int:
+        """The process id of the parent."""
+        return self._process.pid
+
+    @property
     def events(self) -> list[str]:
         """The names of the events logged so far."""
         lines = self.log_path.read_text(encoding="utf-8").splitlines()
