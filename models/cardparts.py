@@ -1,4 +1,4 @@
-"""What a model card is made of: frame counts, ranges, voices, where weights come from."""
+"""What a model card is made of: frame counts, ranges, voices."""
 
 from typing import Annotated
 
@@ -72,10 +72,3 @@ class Voice(_Strict):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     title: str
     languages: Annotated[list[Language], Field(min_length=1)]
-
-
-class Source(_Strict):
-    """Where weights come from. `revision`: a commit that the operator has looked at; None: any."""
-
-    repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None

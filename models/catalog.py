@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.cardparts import FloatRange, FrameRule, IntRange, Source, Voice
+from models.cardparts import FloatRange, FrameRule, IntRange, Voice
 from models.configfile import load_yaml_as
+from models.hub import Source
 from models.modes import ModeField
 from models.spec import Kind, Language, SpokenText, VideoSpec
 
@@ -43,9 +44,11 @@ class ModelCard(_Strict):
     """The description of one AI model, without its weights.
 
     Attributes:
-        adapter: `module:Class` of the renderer.
-        checkpoint: a local folder, or `builtin:NAME` for weights inside this package.
-        source: where the operator gets the weights: a repository and a revision of it.
+        adapter: name of the renderer, as `models.registry` knows it, or its `module:Class`.
+        checkpoint: a local folder, or `builtin:NAME` for weights inside this package; empty where
+            `source` says what to pull, or the renderer has no weights here.
+        source: where `reelgate models pull` finds the weights.
+        licence_limits: what the licence does not allow, in a few words; shown with it.
         pool: the workers that serve it.
         sizes: `WIDTHxHEIGHT` in pixels; the first is the default.
         size_multiple: both sides of every size divide by it.
@@ -69,10 +72,11 @@ class ModelCard(_Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     title: str
-    adapter: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
-    checkpoint: str
+    adapter: Annotated[str, Field(pattern=r"^([\w.]+:\w+|[a-z0-9][a-z0-9_-]*)$")]
+    checkpoint: str = ""
     source: Source | None = None
     licence: str
+    licence_limits: str = ""
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] = "default"
     kinds: Annotated[list[Kind], Field(min_length=1)]
     sizes: Annotated[list[str], Field(min_length=1)]
@@ -189,6 +193,8 @@ class ModelCard(_Strict):
         if self.checkpoint.startswith(BUILTIN_PREFIX):
             name = self.checkpoint.removeprefix(BUILTIN_PREFIX)
             return Path(__file__).parent / name / "checkpoint"
+        if not self.checkpoint and self.source is not None:
+            return self.source.folder
         return base / self.checkpoint
 
     @property
@@ -397,6 +403,10 @@ class Catalog(_Strict):
     def default_for(self, kind: Kind) -> ModelCard | None:
         """The model of a request of `kind` that names none; None where no model makes it."""
         return next((card for card in self.models if kind in card.kinds), None)
+
+    def in_pool(self, pool: str) -> list[ModelCard]:
+        """The models that the workers of `pool` serve."""
+        return [card for card in self.models if card.pool == pool]
 
     def find(self, model_id: str) -> ModelCard | None:
         """The card with this id, or None."""

@@ -8,14 +8,15 @@ a minute of 1080p, 18 GB raw, passes through in bounded memory.
     +- OutOfMemory     the device had too little room for this batch
     +- InputRefused    picture, sound or text of the job cannot be rendered; no retry helps
     +- CheckFailed     the finished video is not what it should be
-    +- LoadFailed      the weights are missing, broken or do not fit the card
+    +- EngineFailed    an engine outside this process did not render; another attempt may
+    +- LoadFailed      the weights are missing, broken or do not fit the card; the engine is away
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +53,15 @@ class CheckFailed(PipelineError):
     """What was measured on the finished video misses its limits; for logs."""
 
 
+class EngineFailed(PipelineError):
+    """An engine outside this process took the job and did not render it. For logs."""
+
+
 class LoadFailed(PipelineError):
-    """The model cannot be loaded on this machine; no job is to blame."""
+    """The model cannot be loaded on this machine; no job is to blame.
+
+    Out of `generate`, it says that what was loaded is gone: an engine that went away.
+    """
 
 
 @dataclass(frozen=True)
@@ -128,3 +136,16 @@ class VideoPipeline(Protocol):
             OutOfMemory: nothing was rendered.
             SpecError: a spec does not fit the card (`models.catalog`).
         """
+
+
+@runtime_checkable
+class NamedRenderer(Protocol):
+    """A `VideoPipeline` that hands jobs on, and has to name them there.
+
+    By its name a job that is rendered again finds what the attempt before has begun.
+    """
+
+    def generate_named(
+        self, names: Sequence[str], specs: Sequence[VideoSpec], on_step: StepCallback
+    ) -> Sequence[Clip]:
+        """As `generate`; `names` are unique and stay with a job over all its attempts."""

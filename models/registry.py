@@ -1,21 +1,40 @@
-"""From a model card to its renderer: `"models.adapters.wan:WanAdapter"` to an instance.
+"""From a model card to its renderer: `wan`, or `package.module:Class`, to an instance.
 
-Cards name classes as text, so reading the catalog loads no torch; only a worker calls this.
+Cards name renderers as text, so reading the catalog loads no torch; only a worker calls this.
+Other packages bring renderers under a name of theirs through the entry-point group
+`reelgate.adapters`; they cannot take a name of ours.
 """
 
 from importlib import import_module
+from importlib.metadata import entry_points
 
 from models.catalog import ModelCard
 from models.pipeline import LoadFailed, VideoPipeline
+from models.weights import find_problem
+
+PLUGIN_GROUP = "reelgate.adapters"
+OWN_ADAPTERS = {
+    "avatar": "models.avatar.pipeline:AvatarPipeline",
+    "cogvideox": "models.adapters.cogvideox:CogVideoXAdapter",
+    "hunyuan15": "models.adapters.hunyuan15:HunyuanVideo15Adapter",
+    "ltx2": "models.adapters.ltx2:LTX2Adapter",
+    "parallel": "models.adapters.parallel:ContextParallel",
+    "remote": "models.adapters.remote:RemoteAdapter",
+    "skyreels": "models.adapters.skyreels:SkyReelsAdapter",
+    "wan": "models.adapters.wan:WanAdapter",
+}
 
 
 def create_pipeline(card: ModelCard) -> VideoPipeline:
     """The renderer of `card`, not yet loaded.
 
     Raises:
-        LoadFailed: the module or the class does not exist here.
+        LoadFailed: no installed package has it, it cannot be imported here, or its weights have
+            not been pulled.
     """
-    module_name, _, class_name = card.adapter.partition(":")
+    if (problem := find_problem(card)) is not None:
+        raise LoadFailed(f"model {card.id}: {problem}")
+    module_name, _, class_name = _find_target(card).partition(":")
     try:
         adapter: type[VideoPipeline] = getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
@@ -23,3 +42,16 @@ def create_pipeline(card: ModelCard) -> VideoPipeline:
             f"model {card.id}: adapter {card.adapter} is not usable: {error}"
         ) from error
     return adapter()
+
+
+def _find_target(card: ModelCard) -> str:
+    if ":" in card.adapter:
+        return card.adapter
+    brought = {point.name: point.value for point in entry_points(group=PLUGIN_GROUP)}
+    known = brought | OWN_ADAPTERS
+    if card.adapter not in known:
+        raise LoadFailed(
+            f"model {card.id}: no adapter {card.adapter} is installed; "
+            f"there are {', '.join(sorted(known))}, or write module:Class"
+        )
+    return known[card.adapter]

@@ -14,7 +14,9 @@ from multiprocessing.connection import Connection
 import structlog
 
 from models.catalog import ModelCard
+from models.hub import shut_hub
 from models.pipeline import Canceled, VideoPipeline
+from models.pipeline import LoadFailed as RendererLost
 from models.spec import Stage
 from workers.logs import configure_logging
 from workers.messages import (
@@ -42,6 +44,8 @@ log = structlog.stdlib.get_logger(__name__)
 def child_main(pipe: Connection, setup: ChildSetup) -> None:
     """Serve the parent until it ends; returns when a model cannot be loaded."""
     _die_with_parent(setup.parent_pid)
+    # Nothing is downloaded inside a job, by a plug-in's imports neither.
+    shut_hub()
     # A Ctrl-C reaches the whole terminal; when to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -82,10 +86,12 @@ class _Child:
             pipeline = self._bring(batch.card, lambda: rendering.step(Stage.LOADING, 0, 1))
             # It may have taken minutes.
             rendering.heed_cancels()
+            rendering.run(pipeline)
         except Canceled:
             """Every order is answered."""
-        else:
-            rendering.run(pipeline)
+        except RendererLost as error:
+            log.exception("model_lost", model=batch.card.id)
+            raise self._not_loaded(batch.card, error) from error
         self._talk.say(BatchEnded())
 
     def _test(self, card: ModelCard) -> None:
@@ -108,10 +114,13 @@ class _Child:
                 pipeline = self._shelf.load(card)
             except Exception as error:
                 log.exception("model_load_failed", model=card.id)
-                self._talk.say(LoadFailed(card.id, _describe(error)))
-                raise _NotLoaded from error
+                raise self._not_loaded(card, error) from error
         self._talk.say(Loaded(card.id, self._shelf.models))
         return pipeline
+
+    def _not_loaded(self, card: ModelCard, error: Exception) -> _NotLoaded:
+        self._talk.say(LoadFailed(card.id, _describe(error)))
+        return _NotLoaded()
 
 
 def _describe(error: Exception) -> str:

@@ -6,12 +6,13 @@ point at the machine, a child that loads is not enough: a self-test has to succe
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from gateway.protocol import FailCode, FailureCode
 from models.catalog import ModelCard
+from models.weights import find_problem
 from workers.child_process import ChildDied, ChildProcess
 from workers.condition import Condition
 from workers.messages import Event, Load, Loaded, LoadFailed, SelfTest, SelfTested
@@ -28,18 +29,20 @@ log = structlog.stdlib.get_logger(__name__)
 class Fitness:
     """Owns the child and the memory of what went wrong; main thread only.
 
-    `should_stop` is asked several times a second while something is waited for.
+    `cards` are the models it has to serve, the one to begin with first. `should_stop` is asked
+    several times a second while something is waited for.
     """
 
     def __init__(
         self,
-        card: ModelCard,
+        cards: Sequence[ModelCard],
         settings: WorkerSettings,
         spool: Spool,
         condition: Condition,
         should_stop: Callable[[], bool],
     ) -> None:
-        self._default = self._card = card
+        self._cards = cards
+        self._default = self._card = cards[0]
         self._settings = settings
         self._spool = spool
         self._condition = condition
@@ -57,7 +60,12 @@ class Fitness:
     def restore(self) -> None:
         """Wait until a claimed job could be rendered here, or the worker is to stop."""
         while not self._should_stop():
-            if self._has_room() and self._has_model() and self._is_trusted():
+            if (
+                self._has_room()
+                and self._has_weights()
+                and self._has_model()
+                and self._is_trusted()
+            ):
                 self._condition.become_fit(self._child.loaded_models if self._child else ())
                 return
             self.suffer_setback()
@@ -128,6 +136,16 @@ class Fitness:
         if self._is_disk_full:
             self._is_disk_full = not self._spool.has_room()
         return not self._is_disk_full
+
+    def _has_weights(self) -> bool:
+        """Whether the weights of all models are here, so that no customer's job finds out."""
+        problems = [
+            f"model {card.id}: {problem}" for card in self._cards if (problem := find_problem(card))
+        ]
+        if problems:
+            log.error("weights_missing", problems=problems)
+            self._condition.become_unfit("; ".join(problems))
+        return not problems
 
     def _has_model(self) -> bool:
         """Whether the child lives with a model, after waiting for it to load."""

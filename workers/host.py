@@ -80,9 +80,8 @@ class Host:
             gateway, settings.worker_name, pool=settings.pool, condition=self._condition
         )
         self._reporter = Reporter(gateway, self._lease, self._live)
-        self._fitness = Fitness(
-            catalog.default, settings, spool, self._condition, self._should_stop
-        )
+        cards = catalog.in_pool(settings.pool) or [catalog.default]
+        self._fitness = Fitness(cards, settings, spool, self._condition, self._should_stop)
         self._parent = Parent(
             Services(
                 pool=settings.pool,

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import structlog
 
 from gateway.protocol import MAX_PREVIEW_BYTES
-from models.pipeline import Canceled, Frame, OutOfMemory, VideoPipeline
+from models.pipeline import (
+    Canceled,
+    Clip,
+    Frame,
+    LoadFailed,
+    NamedRenderer,
+    OutOfMemory,
+    VideoPipeline,
+)
 from models.spec import Stage
 from workers.clips import write_clip
 from workers.failures import describe_failure
@@ -71,7 +79,11 @@ class Rendering:
         return encoded
 
     def run(self, pipeline: VideoPipeline) -> None:
-        """Render what is still wanted, together where that works."""
+        """Render what is still wanted, together where that works.
+
+        Raises:
+            LoadFailed: what was loaded is gone; the open orders are for the parent to answer.
+        """
         self._serve(pipeline, list(self._open.values()), low_memory=False)
 
     def _serve(
@@ -94,10 +106,8 @@ class Rendering:
         """One call of the pipeline; those orders that it brought no answer for."""
         self._focus = orders
         troubles: list[Trouble] = []
-        # A card without a preset may belong to a renderer that does not know of it.
-        preset = {"low_memory": True} if low_memory else {}
         try:
-            clips = pipeline.generate([order.spec for order in orders], self.step, **preset)
+            clips = self._generate(pipeline, orders, low_memory=low_memory)
             for order, clip in zip(orders, clips, strict=True):
                 self._focus = [order]
                 if order.job_id not in self._open:
@@ -111,6 +121,8 @@ class Rendering:
                 else:
                     self._open.pop(order.job_id)
                     self._talk.say(Finished(order.job_id))
+        except LoadFailed:
+            raise
         except Exception as error:  # noqa: BLE001  # whatever a renderer raises
             self._log(error, orders)
             known = [order for order, _ in troubles]
@@ -118,6 +130,17 @@ class Rendering:
             troubles += [(order, _without_memory(error)) for order in rest]
         gc.collect()
         return troubles
+
+    def _generate(
+        self, pipeline: VideoPipeline, orders: Sequence[RenderOrder], *, low_memory: bool
+    ) -> Sequence[Clip]:
+        specs = [order.spec for order in orders]
+        if isinstance(pipeline, NamedRenderer):
+            names = [order.job_id for order in orders]
+            return pipeline.generate_named(names, specs, self.step)
+        # A card without a preset may belong to a renderer that does not know of it.
+        preset = {"low_memory": True} if low_memory else {}
+        return pipeline.generate(specs, self.step, **preset)
 
     def _give_up(self, order: RenderOrder, error: Exception) -> None:
         if self._open.pop(order.job_id, None) is not None:

@@ -1,16 +1,9 @@
-"""Renderers over diffusers, one file per model family.
+"""Renderers: over diffusers, one file per model family, and over other servers.
 
 A worker loads weights from local folders alone. Importing any renderer shuts the model hub for
-the process first: huggingface_hub, transformers and diffusers read these variables when imported.
+the process first.
 """
 
-import os
+from models.hub import shut_hub
 
-os.environ.update(
-    {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DIFFUSERS_DISABLE_REMOTE_CODE": "true",
-    }
-)
+shut_hub()

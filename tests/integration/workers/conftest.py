@@ -69,7 +69,11 @@ def start_worker(tmp_path: Path, valkey: Valkey, gateway: ScriptedGateway) -> It
     workers: list[WorkerProcess] = []
 
     def start(
-        *, is_ready: bool = True, card: dict[str, object] | None = None, **settings: object
+        *,
+        is_ready: bool = True,
+        card: dict[str, object] | None = None,
+        path: Path | None = None,
+        **settings: object,
     ) -> WorkerProcess:
         if not (tmp_path / "models.yaml").exists():
             write_cards(tmp_path, card or {})
@@ -83,7 +87,7 @@ def start_worker(tmp_path: Path, valkey: Valkey, gateway: ScriptedGateway) -> It
             **{name.upper(): value for name, value in settings.items()},
         }
         log_path = tmp_path / f"worker-{len(workers)}.log"
-        worker = WorkerProcess({f"REELGATE_{k}": str(v) for k, v in env.items()}, log_path)
+        worker = WorkerProcess({f"REELGATE_{k}": str(v) for k, v in env.items()}, log_path, path)
         workers.append(worker)
         if is_ready:
             worker.wait_ready()

@@ -71,19 +71,24 @@ class Valkey:
 
 
 class WorkerProcess:
-    """A worker host as an operator would run it."""
+    """A worker host as an operator would run it; `path` holds more packages, if any."""
 
-    def __init__(self, env: dict[str, str], log_path: Path) -> None:
+    def __init__(self, env: dict[str, str], log_path: Path, path: Path | None = None) -> None:
         self.log_path = log_path
         command = [sys.executable, "-c", "from workers.cli import worker; worker()"]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(  # our own command
                 command,
-                env={**os.environ, **env, "PYTHONPATH": f"{ROOT}:{RENDERERS}"},
+                env={**os.environ, **env, "PYTHONPATH": f"{ROOT}:{path or RENDERERS}"},
                 stderr=log,
                 stdout=log,
                 cwd=log_path.parent,
             )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the parent."""
+        return self._process.pid
 
     @property
     def events(self) -> list[str]:

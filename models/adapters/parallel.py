@@ -1,0 +1,276 @@
+"""One clip on several devices: context parallelism of diffusers around another renderer.
+
+The tokens of a clip are split over the ranks, which exchange them around every attention (Ulysses).
+Rank 0 is this process; the others are processes of its own that do the same calls:
+
+    load      every rank reads the weights onto a device of its own
+    generate  every rank denoises; after each step rank 0 says whether to go on
+    frames    rank 0 alone decodes
+
+What fails on one rank alone leaves the others waiting for it, so then they are ended, and the
+renderer has to be loaded anew.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from weakref import finalize
+
+import torch
+import torch.distributed as dist
+from diffusers import ContextParallelConfig
+from diffusers.utils import logging as diffusers_logging
+
+from models.catalog import ModelCard, SpecError
+from models.pipeline import (
+    Canceled,
+    Clip,
+    Frame,
+    InputRefused,
+    LoadFailed,
+    StepCallback,
+    VideoPipeline,
+)
+from models.registry import create_pipeline
+from models.spec import Stage, VideoSpec
+
+OPTIONS = {"renderer", "devices"}
+MIN_RANKS = 2
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h: the signal this process gets when its parent ends."""
+
+ANSWER_S = 60.0
+"""How long a rank may take to say that it is done, once rank 0 is."""
+
+SAME_EVERYWHERE = (Canceled, SpecError, InputRefused)
+"""Errors that all ranks meet at the same point, and stay in step over."""
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """Where one process stands among all."""
+
+    number: int
+    count: int
+    device: str
+    meeting_place: str
+
+
+class ContextParallel:
+    """Renders with the card's option `renderer` on as many consecutive `devices`.
+
+    On a CPU all ranks share it: slower than one, and the same frames to rounding.
+    """
+
+    def __init__(self) -> None:
+        self._inner: VideoPipeline | None = None
+        self._others: list[tuple[SpawnProcess, Connection]] = []
+
+    @property
+    def memory_bytes(self) -> int:
+        """The weights on the first device; every other holds as much."""
+        return self._inner.memory_bytes if self._inner else 0
+
+    def load(self, card: ModelCard, device: str) -> None:
+        """Start the other ranks and load everywhere.
+
+        Raises:
+            LoadFailed: the options are wrong, there are too few devices, or a rank does not load.
+        """
+        ranks = _plan(card, device)
+        inner_card = _inner_card(card)
+        context = multiprocessing.get_context("spawn")
+        for rank in ranks[1:]:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_follow, args=(theirs, rank, inner_card, os.getpid()))
+            process.start()
+            theirs.close()
+            self._others.append((process, ours))
+        # Nobody says when a renderer is no longer needed.
+        finalize(self, _end, self._others)
+        try:
+            self._inner = _load_rank(inner_card, ranks[0])
+            self._hear_all("load")
+        except BaseException:
+            self._give_up()
+            raise
+
+    def generate(
+        self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
+    ) -> Sequence[Clip]:
+        """Denoise on all ranks; see the renderer inside.
+
+        Raises:
+            LoadFailed: a rank was lost.
+        """
+        if self._inner is None:
+            raise LoadFailed("the other ranks are gone")
+        step = _Step(on_step)
+        try:
+            for _, pipe in self._others:
+                pipe.send((list(specs), low_memory))
+            clips = self._inner.generate(specs, step, **_preset(low_memory=low_memory))
+        except SAME_EVERYWHERE:
+            self._hear_all("cancel")
+            raise
+        except BaseException:
+            self._give_up()
+            raise
+        step.is_alone = True
+        self._hear_all("denoise")
+        return clips
+
+    def _hear_all(self, work: str) -> None:
+        for number, (_, pipe) in enumerate(self._others, start=1):
+            try:
+                answer = pipe.recv() if pipe.poll(ANSWER_S) else "nothing"
+            except (EOFError, OSError):
+                answer = "nothing: it ended"
+            if answer is not None:
+                self._give_up()
+                raise LoadFailed(f"rank {number} did not {work}; it said {answer}")
+
+    def _give_up(self) -> None:
+        self._inner = None
+        _end(self._others)
+
+
+class _Step:
+    """The step callback of rank 0: the others hear whether to go on, until `is_alone`."""
+
+    def __init__(self, on_step: StepCallback) -> None:
+        self._on_step = on_step
+        self.is_alone = False
+
+    def __call__(
+        self, stage: Stage, done: int, total: int, /, previews: Sequence[Frame] = ()
+    ) -> None:
+        if self.is_alone:
+            self._on_step(stage, done, total, previews)
+            return
+        is_stopped = torch.ones(1)
+        try:
+            self._on_step(stage, done, total, previews)
+            is_stopped.zero_()
+        finally:
+            dist.broadcast(is_stopped, 0)
+
+
+def _heed_rank_0(_stage: Stage, _done: int, _total: int, /, previews: Sequence[Frame] = ()) -> None:
+    """The step callback of every other rank."""
+    del previews
+    is_stopped = torch.empty(1)
+    dist.broadcast(is_stopped, 0)
+    if is_stopped.item():
+        raise Canceled
+
+
+def _follow(pipe: Connection, rank: _Rank, card: ModelCard, parent_pid: int) -> None:
+    """A rank of its own: load, then do what rank 0 does until it ends."""
+    _die_with_parent(parent_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        inner = _load_rank(card, rank)
+    except Exception as error:  # noqa: BLE001 -- rank 0 tells
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
+    pipe.send(None)
+    with suppress(EOFError):
+        while True:
+            specs, low_memory = pipe.recv()
+            with suppress(*SAME_EVERYWHERE):
+                inner.generate(specs, _heed_rank_0, **_preset(low_memory=low_memory))
+            pipe.send(None)
+
+
+def _load_rank(card: ModelCard, rank: _Rank) -> VideoPipeline:
+    """The renderer of one rank, its transformers split with those of the others."""
+    is_on_cpu = torch.device(rank.device).type == "cpu"
+    if not is_on_cpu:
+        torch.cuda.set_device(rank.device)
+    if not dist.is_initialized():
+        dist.init_process_group(
+            "gloo" if is_on_cpu else "cpu:gloo,cuda:nccl",
+            init_method=rank.meeting_place,
+            rank=rank.number,
+            world_size=rank.count,
+        )
+    inner = create_pipeline(card)
+    inner.load(card, rank.device)
+    # "Anything": head counts and token counts need not divide by the number of ranks.
+    config = ContextParallelConfig(ulysses_degree=rank.count, ulysses_anything=True)
+    diffusers_logging.set_verbosity_error()
+    for transformer in _transformers_of(inner):
+        # diffusers 0.42 divides by the number of accelerators, which is 0 beside a CPU.
+        with patch.object(torch.accelerator, "device_count", lambda: rank.count):
+            transformer.enable_parallelism(config=config)
+    return inner
+
+
+def _transformers_of(renderer: VideoPipeline) -> list[Any]:
+    """What denoises in a renderer over diffusers, each once."""
+    pipelines = renderer._loaded.pipelines.values()  # type: ignore[attr-defined]  # noqa: SLF001
+    names = ("transformer", "transformer_2")
+    found = (getattr(pipe, name, None) for pipe in pipelines for name in names)
+    return list({id(part): part for part in found if part is not None}.values())
+
+
+def _plan(card: ModelCard, device: str) -> list[_Rank]:
+    count = int(card.options.get("devices", 0))
+    if count < MIN_RANKS:
+        raise LoadFailed(f"model {card.id}: options need devices, {MIN_RANKS} or more")
+    first = torch.device(device)
+    devices = [device] * count
+    if first.type != "cpu":
+        start = first.index or 0
+        if start + count > torch.cuda.device_count():
+            raise LoadFailed(
+                f"model {card.id}: {count} devices from {device} on are needed, "
+                f"there are {torch.cuda.device_count()} in all"
+            )
+        devices = [f"{first.type}:{start + offset}" for offset in range(count)]
+    place = Path(tempfile.mkdtemp(prefix="reelgate-ranks-")) / "meet"
+    return [_Rank(number, count, each, place.as_uri()) for number, each in enumerate(devices)]
+
+
+def _inner_card(card: ModelCard) -> ModelCard:
+    options = {name: value for name, value in card.options.items() if name not in OPTIONS}
+    adapter = str(card.options.get("renderer", ""))
+    if not adapter:
+        raise LoadFailed(f"model {card.id}: options need renderer, such as wan")
+    return card.model_copy(update={"adapter": adapter, "options": options})
+
+
+def _preset(*, low_memory: bool) -> dict[str, bool]:
+    return {"low_memory": True} if low_memory else {}
+
+
+def _end(others: list[tuple[SpawnProcess, Connection]]) -> None:
+    """End the other ranks at once, and leave their group."""
+    while others:
+        process, pipe = others.pop()
+        process.kill()
+        process.join()
+        process.close()
+        pipe.close()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when rank 0 ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""What the worker adds to plain diffusers, and what batches, fewer steps and a warm child save."""

@@ -1,0 +1,121 @@
+"""Our side: a worker host with its warm child, real Valkey, and a gateway that only hands out jobs.
+
+A job's time runs from the doorbell until its files are uploaded and reported. Processor time is
+that of the worker's two processes, to a hundredth of a second; Linux only.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.protocol import Assignment, LabelFields
+from models.catalog import ModelCard, load_catalog
+from models.spec import Kind
+from tests.bench.pipeline.plain import FPS, PROMPT
+from tests.conftest import ROOT
+from tests.integration.workers.harness.gateway import TOKEN, ScriptedGateway
+from tests.integration.workers.harness.processes import POOL, Valkey, WorkerProcess
+
+READY_S = 300.0
+PATIENCE_S = 600.0
+LOOK_EVERY_S = 0.002
+
+
+class Spent(NamedTuple):
+    """Seconds by the clock, and of all processors."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class Rig:
+    """A running worker. Jobs are of the shipped model, in its card's size and length."""
+
+    def __init__(self, gateway: ScriptedGateway, valkey: Valkey, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self.card: ModelCard = load_catalog(ROOT / "configs" / "models.yaml").default
+        self._gateway = gateway
+        self._valkey = valkey
+        self._numbers = count(1)
+
+    def run(self, num_jobs: int, *, steps: int) -> Spent:
+        """From the doorbells of `num_jobs` until all of them are reported, for each."""
+        jobs = [self._make_job(steps) for _ in range(num_jobs)]
+        pids = (self._worker.pid, *self._worker.child_pids())
+        cpu_s = sum(map(_cpu_s, pids))
+        began = time.perf_counter()
+        self._gateway.waiting.extend(jobs)
+        for _ in jobs:
+            self._valkey.ring()
+        while not all(job.job_id in self._gateway.completed for job in jobs):
+            if self._gateway.failed or time.perf_counter() > began + PATIENCE_S:
+                raise RuntimeError(f"a job did not finish: {self._gateway.failed}")
+            time.sleep(LOOK_EVERY_S)
+        wall_s = time.perf_counter() - began
+        return Spent(wall_s / num_jobs, (sum(map(_cpu_s, pids)) - cpu_s) / num_jobs)
+
+    def _make_job(self, steps: int) -> Assignment:
+        number = next(self._numbers)
+        spec = self.card.example(
+            kind=Kind.TEXT_TO_VIDEO,
+            mode=self.card.default_mode,
+            size=self.card.sizes[0],
+            fps=FPS,
+            seconds=self.card.seconds[0],
+            prompt=PROMPT,
+        )
+        return Assignment(
+            job_id=f"job_{number}",
+            attempt=1,
+            spec=spec.model_copy(update={"num_inference_steps": steps, "seed": number}),
+            inputs=[],
+            label=LabelFields(producer="bench", produce_id=f"job_{number}"),
+            deadline_s=PATIENCE_S,
+            lease_s=60,
+            heartbeat_s=10,
+        )
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Rig]:
+    """A worker that is ready, with its files in `folder`."""
+    gateway, valkey = ScriptedGateway(), Valkey(folder)
+    gateway.start()
+    valkey.start()
+    settings = {
+        "GATEWAY_URL": gateway.url,
+        "WORKER_TOKEN": TOKEN,
+        "REDIS_URL": valkey.url,
+        "POOL": POOL,
+        "CONFIG_DIR": ROOT / "configs",
+        "SPOOL_DIR": folder / "spool",
+    }
+    env = {f"REELGATE_{name}": str(value) for name, value in settings.items()}
+    worker = WorkerProcess(env, folder / "worker.log")
+    try:
+        _wait_ready(worker)
+        yield Rig(gateway, valkey, worker)
+    finally:
+        worker.kill()
+        valkey.client.close()
+        valkey.kill()
+        gateway.stop()
+
+
+def _wait_ready(worker: WorkerProcess) -> None:
+    until = time.monotonic() + READY_S
+    while "worker_ready" not in worker.events:
+        if not worker.is_running() or time.monotonic() > until:
+            raise RuntimeError(f"the worker did not start:\n{worker.log_path.read_text()}")
+        time.sleep(0.1)
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor seconds of a process so far, ended threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    # utime and stime, fields 14 and 15 of proc(5); the split begins with field 3.
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,106 @@
+"""Context parallelism on a CPU: two ranks over gloo make the frames that one makes.
+
+The wiring is what is tested. That it is faster takes several GPUs.
+"""
+
+import os
+import signal
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from models.adapters.parallel import ContextParallel
+from models.adapters.wan import WanAdapter
+from models.catalog import ModelCard, load_catalog
+from models.pipeline import Canceled, Frame, LoadFailed, VideoPipeline
+from models.spec import Kind, Stage, VideoSpec
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+TINY = load_catalog(ROOT / "configs" / "models.yaml").default
+
+
+def card_with(**options: object) -> ModelCard:
+    changes = {"adapter": "parallel", "options": {**TINY.options, **options}}
+    return ModelCard.model_validate({**TINY.model_dump(), **changes})
+
+
+def spec_of(seed: int) -> VideoSpec:
+    spec = TINY.example(
+        kind=Kind.TEXT_TO_VIDEO, mode="standard", size="64x64", fps=8, seconds=2, prompt="a circle"
+    )
+    return spec.model_copy(update={"seed": seed, "num_inference_steps": 4})
+
+
+def ignore(*_step: object, previews: object = ()) -> None:
+    """Nobody watches."""
+
+
+def frames(renderer: VideoPipeline, *seeds: int) -> np.ndarray:
+    clips = renderer.generate([spec_of(seed) for seed in seeds], ignore)
+    return np.stack([np.stack(list(clip.frames)) for clip in clips]).astype(int)
+
+
+def num_tokens(renderer: VideoPipeline, inner: VideoPipeline | None) -> int:
+    """How many tokens the second block of the transformer of `inner` gets in this process."""
+    assert inner is not None
+    pipe = inner._loaded.pipelines[Kind.TEXT_TO_VIDEO]  # type: ignore[attr-defined]
+    seen: list[int] = []
+    block = pipe.transformer.blocks[1]
+    handle = block.register_forward_pre_hook(lambda _block, given: seen.append(given[0].shape[1]))
+    try:
+        frames(renderer, 1)
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+def test_two_ranks_render_what_one_renders() -> None:
+    torch.set_num_threads(1)
+    alone = WanAdapter()
+    alone.load(TINY, "cpu")
+    expected = frames(alone, 1, 2)
+
+    both = ContextParallel()
+    both.load(card_with(renderer="wan", devices=2), "cpu")
+    assert both.memory_bytes == alone.memory_bytes
+    assert np.abs(frames(both, 1, 2) - expected).max() <= 1
+    assert num_tokens(both, both._inner) * 2 == num_tokens(alone, alone), (
+        "each rank has half of them"
+    )
+
+    seen: list[int] = []
+
+    def cancel(stage: Stage, done: int, _total: int, previews: Sequence[Frame] = ()) -> None:
+        del previews
+        seen.append(done)
+        if stage is Stage.DENOISING and done == 2:
+            raise Canceled
+
+    with pytest.raises(Canceled):
+        both.generate([spec_of(3)], cancel)
+    assert seen == [0, 1, 2], "it stopped within a step"
+    assert np.abs(frames(both, 1, 2) - expected).max() <= 1, "all ranks are in step again"
+
+    [(process, _)] = both._others
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises((LoadFailed, RuntimeError)):
+        frames(both, 1)
+    with pytest.raises(LoadFailed, match="ranks are gone"):
+        frames(both, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"renderer": "wan"}, "options need devices, 2 or more"),
+        ({"devices": 2}, "options need renderer"),
+    ],
+)
+def test_options_are_needed(options: dict[str, object], problem: str) -> None:
+    with pytest.raises(LoadFailed, match=problem):
+        ContextParallel().load(card_with(**options), "cpu")
