@@ -16,7 +16,7 @@ import torch
 
 from models.adapters.common import StepBar, memory_errors_named
 from models.adapters.denoisers import transformers_of
-from models.adapters.fitting import Grid, check_card
+from models.adapters.fitting import Grid, check_card, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
 from models.adapters.placement import Offload, device_bytes, place
@@ -92,10 +92,12 @@ class DiffusersAdapter(ABC):
         """
         folder = card.checkpoint_path(Path.cwd())
         class_name = read_class_name(card, folder, self.classes)
+        check_card(self, card, folder)
+        asked = str(card.options.get("offload", "auto"))
+        dtypes = self._dtypes(card, device)
         try:
-            pipe = read_pipeline(self.stock_class(class_name), folder, self._dtypes(card, device))
-            asked = str(card.options.get("offload", "auto"))
-            check_card(self, card, folder, pipe, asked)
+            pipe = read_pipeline(self.stock_class(class_name), folder, dtypes)
+            check_weights(self, card, folder, pipe)
             self.prepare(card, pipe)
             load_loras(pipe, card, folder)
             pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
@@ -300,7 +302,7 @@ class DiffusersAdapter(ABC):
         try:
             return self.call(pipe, arguments)
         finally:
-            # Also after a cancel, or caches and hooks of this batch reach into the next one.
+            # The pipeline does it itself, but not after a cancel: weights go back to host memory.
             pipe.maybe_free_model_hooks()
 
 

@@ -25,59 +25,65 @@ class Grid:
     frames: int
 
 
-def check_card(
-    adapter: "DiffusersAdapter",
-    card: ModelCard,
-    folder: Path,
-    pipe: Any,  # noqa: ANN401 -- diffusers is untyped
-    offload: str,
-) -> None:
-    """Refuse a card that allows what these weights would silently round, ignore or skip.
+def check_card(adapter: "DiffusersAdapter", card: ModelCard, folder: Path) -> None:
+    """Refuse a card whose words the adapter does not know, before gigabytes are read.
 
     Raises:
         LoadFailed: names the key of the card.
     """
-    where = f"model {card.id}: its card does not fit {folder}"
-    if problem := _problem(adapter, card, pipe, offload):
-        raise LoadFailed(f"{where}: {problem}")
-    for name, mode in card.modes.items():
-        if problem := _problem_of_mode(adapter, card, mode, pipe):
-            raise LoadFailed(f"{where}: mode {name}: {problem}")
-
-
-def _problem(adapter: "DiffusersAdapter", card: ModelCard, pipe: Any, offload: str) -> str | None:  # noqa: ANN401
+    offload = card.options.get("offload", "auto")
+    problem = None
     for key, known in (
         ("low_memory", LOW_MEMORY_OPTIONS),
         ("options", COMMON_OPTIONS | adapter.options),
     ):
         if unknown := getattr(card, key).keys() - known:
-            return f"{key} must leave out {', '.join(sorted(unknown))}"
+            problem = f"{key} must leave out {', '.join(sorted(unknown))}"
     if offload not in {"auto", *Offload}:
-        return f"option offload must be auto, {', '.join(Offload)}, not {offload}"
+        problem = f"option offload must be auto, {', '.join(Offload)}, not {offload}"
     if card.low_memory.get("offload", Offload.MODEL) != Offload.MODEL:
-        return "low_memory: offload can only be model"
-    grid = adapter.find_grid(pipe)
-    if card.size_multiple % grid.pixels:
-        return f"size_multiple must be a multiple of {grid.pixels}"
-    if card.num_frames.multiple % grid.frames or (card.num_frames.offset - 1) % grid.frames:
-        return f"num_frames must be a multiple of {grid.frames}, plus 1"
-    if unable := [kind for kind in card.kinds if kind not in adapter.find_kinds(pipe)]:
-        return f"kinds must leave out {', '.join(unable)}"
-    return adapter.find_problem(card, pipe)
+        problem = "low_memory: offload can only be model"
+    _raise_for(problem, card, folder)
+    for name, mode in card.modes.items():
+        if problem := _problem_of_mode(adapter, card, mode):
+            _raise_for(f"mode {name}: {problem}", card, folder)
 
 
-def _problem_of_mode(
+def check_weights(
     adapter: "DiffusersAdapter",
     card: ModelCard,
-    mode: Mode,
-    pipe: Any,  # noqa: ANN401 -- untyped
-) -> str | None:
+    folder: Path,
+    pipe: Any,  # noqa: ANN401 -- diffusers is untyped
+) -> None:
+    """Refuse a card that allows what these weights would silently round or ignore.
+
+    Raises:
+        LoadFailed: names the key of the card.
+    """
+    grid, problem = adapter.find_grid(pipe), adapter.find_problem(card, pipe)
+    if card.size_multiple % grid.pixels:
+        problem = f"size_multiple must be a multiple of {grid.pixels}"
+    if card.num_frames.multiple % grid.frames or (card.num_frames.offset - 1) % grid.frames:
+        problem = f"num_frames must be a multiple of {grid.frames}, plus 1"
+    if unable := [kind for kind in card.kinds if kind not in adapter.find_kinds(pipe)]:
+        problem = f"kinds must leave out {', '.join(unable)}"
+    for name, mode in card.modes.items():
+        is_shifted = mode.flow_shift is not None
+        if is_shifted and not any(key in pipe.scheduler.config for key in SHIFTS):
+            problem = f"mode {name}: flow_shift cannot be given to this model's scheduler"
+    _raise_for(problem, card, folder)
+
+
+def _problem_of_mode(adapter: "DiffusersAdapter", card: ModelCard, mode: Mode) -> str | None:
     if mode.cache is not None and mode.cache.kind not in adapter.caches:
         return f"cache {mode.cache.kind} skips nothing with this model"
     if mode.cache is not None and card.options.get("compile"):
         return "a cache and option compile do not go together"
     if mode.sigmas is not None and not adapter.takes_sigmas:
         return "sigmas cannot be given to this model"
-    if mode.flow_shift is not None and not any(name in pipe.scheduler.config for name in SHIFTS):
-        return "flow_shift cannot be given to this model's scheduler"
     return None
+
+
+def _raise_for(problem: str | None, card: ModelCard, folder: Path) -> None:
+    if problem is not None:
+        raise LoadFailed(f"model {card.id}: its card does not fit {folder}: {problem}")
