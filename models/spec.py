@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SEED = 2**32 - 1
 
-BatchKey = tuple[str, str, str, int, int, float]
-"""Kind, model, size, frames, steps, guidance: what jobs of one pipeline call have in common."""
+BatchKey = tuple[str, str, str, int, int, float, int]
+"""Kind, model, size, frames, steps, guidance, rate: what jobs of one call have in common."""
 
 
 class Kind(StrEnum):
@@ -157,4 +157,6 @@ class VideoSpec(BaseModel):
             num_frames,
             self.num_inference_steps,
             self.guidance_scale,
+            # Where frames are interpolated, as many frames at another rate are another render.
+            self.fps,
         )

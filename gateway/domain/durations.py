@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from models.catalog import parse_size
+from models.cardparts import parse_size
 from models.spec import BatchKey
 
 UNMEASURED_S = 30.0
@@ -34,7 +34,7 @@ class DurationKey(NamedTuple):
     @classmethod
     def of(cls, batch_key: BatchKey) -> Self:
         """The key of every job with this batch key."""
-        kind, model, size, num_frames, num_inference_steps, _guidance_scale = batch_key
+        kind, model, size, num_frames, num_inference_steps, *_ = batch_key
         return cls(model, kind, size, num_frames, num_inference_steps)
 
     @property

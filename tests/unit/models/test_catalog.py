@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models.catalog import ModelCard, SpecError, load_catalog, parse_size
+from models.cardparts import parse_size
+from models.catalog import ModelCard, SpecError, load_catalog
 from models.configfile import ConfigError
 from models.spec import Kind, VideoSpec
 
@@ -97,6 +98,7 @@ def test_a_batch_table_that_fits_no_request_is_refused(
         ({"num_frames": 17}, False),
         ({"num_inference_steps": 13}, False),
         ({"guidance_scale": 3.5}, False),
+        ({"fps": 16}, False),
     ],
 )
 def test_what_can_be_rendered_together_has_one_batch_key(
