@@ -26,6 +26,7 @@ _LEAK = 0.2
 _BRANCH_SHARE = 0.2
 _BLOCK_CONVOLUTIONS = 5
 _BLOCKS_PER_GROUP = 3
+_AROUND_BODY = 6
 _DENSE_REACH = 32
 """`Dense` sees 350 pixels far in theory; beyond this many nothing comes of it but rounding."""
 
@@ -79,10 +80,11 @@ class Dense(Upscaler):
         super().__init__(scale, _DENSE_REACH)
         convolutions = [_module(layer) for layer in layers if layer.kind == "Convolution"]
         size = _BLOCK_CONVOLUTIONS * _BLOCKS_PER_GROUP
-        self.first, *body = convolutions[:-5]
-        self.after, self.widen, self.rewiden, self.refine, self.last = convolutions[-5:]
-        if len(convolutions) != len(layers) or not body or len(body) % size:
+        num_body = len(convolutions) - _AROUND_BODY
+        if len(convolutions) != len(layers) or num_body < size or num_body % size:
             raise NcnnError(f"{len(layers)} layers do not make dense blocks")
+        self.first, *body = convolutions[: num_body + 1]
+        self.after, self.widen, self.rewiden, self.refine, self.last = convolutions[num_body + 1 :]
         self.groups = nn.ModuleList(
             nn.ModuleList(
                 nn.ModuleList(body[block : block + _BLOCK_CONVOLUTIONS])

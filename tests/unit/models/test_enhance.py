@@ -14,8 +14,8 @@ import torch
 
 from models.enhance.interpolate import Interpolator
 from models.enhance.ncnn_file import FP16_TAG, NcnnError, read_layers
-from models.enhance.stream import count_frames, enhance
-from models.enhance.upscale import Compact, load_compact, upscale
+from models.enhance.stream import count_frames, raise_clip
+from models.enhance.upscale import Compact, Dense, load_upscaler, upscale
 from models.pipeline import Clip, Frame
 from models.spec import Stage
 
@@ -72,7 +72,7 @@ def test_weights_left_over_are_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_tiles_leave_no_seam(tmp_path: Path, scale: int) -> None:
-    model: Compact = load_compact(*write_model(tmp_path), scale, "cpu")
+    model = load_upscaler(Compact, *write_model(tmp_path), scale=scale, device="cpu")
     frame = picture(37, 50)
     whole = upscale(model, frame, tile=64)
     tiled = upscale(model, frame, tile=16)
@@ -80,21 +80,52 @@ def test_tiles_leave_no_seam(tmp_path: Path, scale: int) -> None:
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
+def test_a_file_of_one_network_is_not_taken_for_another(tmp_path: Path) -> None:
+    with pytest.raises(NcnnError, match="do not make dense blocks"):
+        load_upscaler(Dense, *write_model(tmp_path), scale=4, device="cpu")
+
+
+def test_other_scales_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="scale must be 2, 3 or 4, not 5"):
+        load_upscaler(Compact, *write_model(tmp_path), scale=5, device="cpu")
+
+
+def raised(frames: Iterator[Frame], fps: int, new_fps: int, *, last_lasts: bool = False) -> Clip:
+    """A clip of `frames` at another rate."""
+    return raise_clip(
+        Clip(frames, Fraction(fps)),
+        Fraction(new_fps),
+        between=blend,
+        enlarge=None,
+        last_lasts=last_lasts,
+    )
+
+
 @pytest.mark.parametrize(
     ("num_frames", "fps", "new_fps", "expected"),
     [(17, 8, 24, 49), (49, 24, 48, 97), (17, 24, 30, 21), (1, 8, 24, 1), (5, 8, 8, 5)],
 )
 def test_frame_counts_are_exact(num_frames: int, fps: int, new_fps: int, expected: int) -> None:
-    clip = enhance(
-        Clip(flat_frames(num_frames), Fraction(fps), num_frames=num_frames),
-        fps=Fraction(new_fps),
-        between=blend,
-    )
+    clip = raised(flat_frames(num_frames), fps, new_fps)
     values = [int(frame[0, 0, 0]) for frame in clip.frames]
-    assert len(values) == expected == clip.num_frames
-    assert count_frames(num_frames, Fraction(fps), Fraction(new_fps)) == expected
+    assert len(values) == expected
+    assert count_frames(num_frames, Fraction(new_fps, fps), last_lasts=False) == expected
     assert values == [round(4 * index * fps / new_fps) for index in range(expected)]
     assert (clip.fps, clip.stage) == (Fraction(new_fps), Stage.ENHANCING)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "new_fps", "expected"), [(17, 24, 48, 34), (3, 24, 60, 8), (1, 8, 24, 3)]
+)
+def test_where_every_frame_is_heard_the_last_lasts_too(
+    num_frames: int, fps: int, new_fps: int, expected: int
+) -> None:
+    clip = raised(flat_frames(num_frames), fps, new_fps, last_lasts=True)
+    values = [int(frame[0, 0, 0]) for frame in clip.frames]
+    assert len(values) == expected
+    assert count_frames(num_frames, Fraction(new_fps, fps), last_lasts=True) == expected
+    last = 4 * (num_frames - 1)
+    assert values == [min(round(4 * index * fps / new_fps), last) for index in range(expected)]
 
 
 def test_at_most_two_source_frames_are_held() -> None:
@@ -111,15 +142,14 @@ def test_at_most_two_source_frames_are_held() -> None:
             yield frame
             del frame
 
-    clip = enhance(Clip(watched(), Fraction(8)), fps=Fraction(24), between=blend)
-    assert sum(1 for _ in clip.frames) == 58
+    assert sum(1 for _ in raised(watched(), 8, 24).frames) == 58
     # The two that are compared, and the one being made while they are let go.
     assert most <= 3
 
 
 def test_a_lower_rate_is_refused() -> None:
     with pytest.raises(ValueError, match="fps must be 24"):
-        enhance(Clip(flat_frames(2), Fraction(24)), fps=Fraction(8), between=blend)
+        raised(flat_frames(2), 24, 8)
 
 
 def test_a_still_scene_stays_still_at_any_time_and_size() -> None:
