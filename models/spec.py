@@ -116,6 +116,8 @@ class VideoSpec(BaseModel):
         image: the first frame or the portrait, a local file; set where the kind needs one, by
             whoever renders.
         performance: of a digital human, and of nothing else.
+        workspace: a folder of this job alone that outlives an attempt on this machine, which may
+            not exist yet; set by whoever renders, or None for a job that keeps nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,6 +136,7 @@ class VideoSpec(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     image: Path | None = None
     performance: Performance | None = None
+    workspace: Path | None = None
 
     @property
     def size(self) -> str:

@@ -1,5 +1,7 @@
 """Sizes and rates above the model's own: offered, limited by plans and priced like any other."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import select
 
@@ -27,7 +29,7 @@ def test_models_say_what_is_enhanced(client: Client) -> None:
     ],
 )
 def test_a_request_gets_and_pays_for_what_it_names(
-    client: Client, asked: dict[str, object], made: tuple[str, int, int], points: int
+    client: Client, asked: dict[str, Any], made: tuple[str, int, int], points: int
 ) -> None:
     answer = client.submit(**asked)
     assert answer.status_code == 200, answer.text
@@ -64,7 +66,7 @@ def test_a_plan_limits_enhanced_rates_too(client: Client, services: Services) ->
     ],
 )
 def test_what_no_enhancement_reaches_is_refused_by_name(
-    client: Client, asked: dict[str, object], param: str, limit: object
+    client: Client, asked: dict[str, Any], param: str, limit: object
 ) -> None:
     answer = client.submit(**asked)
     assert answer.status_code == 400
@@ -80,8 +82,8 @@ def test_the_worker_is_given_what_was_asked_for_and_batches_only_its_like(
     alone = [worker.claim(room=4) for _ in range(3)]
     assert sorted((job.spec.size, job.spec.fps) for [job] in alone) == [
         ("128x128", 8),
-        ("64x64", 16),
         ("64x64", 8),
+        ("64x64", 16),
     ]
     for [job] in alone:
         worker.finish(job)

@@ -103,8 +103,8 @@ def test_a_drawing_is_upscaled_better_than_by_a_bicubic_filter(
     scale: int, *, is_stored_badly: bool
 ) -> None:
     true = drawing(256)
-    small = cv2.resize(true, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
-    small = small.astype(np.uint8)
+    side = 256 // scale
+    small: Frame = cv2.resize(true, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
     if is_stored_badly:
         small = stored_badly(small)
     bicubic = cv2.resize(small, (256, 256), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
