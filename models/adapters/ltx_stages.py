@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import transformers
 from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LTX2DFRPipeline,
     LTX2LatentUpsamplePipeline,
-    LTX2VideoTransformer3DModel,
 )
 from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel, LTX2VideoCondition
 from diffusers.pipelines.ltx2.utils import (
@@ -23,6 +23,7 @@ from diffusers.pipelines.ltx2.utils import (
     STAGE_2_DISTILLED_SIGMA_VALUES,
     trim_canvas,
 )
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 
 UPSAMPLER_FOLDER = "latent_upsampler"
@@ -156,22 +157,25 @@ def load_stages(folder: Path, upsampler: Path | None, device: str, *, offload: b
     Raises:
         Exception: whatever diffusers has against the files or the device.
     """
+    diffusers_logging.disable_progress_bar()
+    transformers.logging.disable_progress_bar()
     dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
     pipe = LTX2DFRPipeline.from_pretrained(
         folder,
         # The distilled schedule is given as it is to be walked.
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=False, shift_terminal=None),
-        torch_dtype=dtype,
+        dtype=dtype,
         local_files_only=True,
         use_safetensors=True,
     )
-    transformer: LTX2VideoTransformer3DModel = pipe.transformer
-    transformer.eval()
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
     upsample = None
     place = upsampler or folder / UPSAMPLER_FOLDER
     if place.exists():
         network = LTX2LatentUpsamplerModel.from_pretrained(
-            place, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+            place, dtype=dtype, local_files_only=True, use_safetensors=True
         )
         upsample = LTX2LatentUpsamplePipeline(vae=pipe.vae, latent_upsampler=network.eval())
         upsample.latent_upsampler.to(device)
