@@ -196,7 +196,9 @@ def _denoise(loaded: _Loaded, job: _Job, on_step: StepCallback) -> list[Tensor]:
         made.append(latents)
         progress.begin(number + 1)
         if chunk.end < job.chunks[-1].end:
-            given = stages.decode(latents)[: chunk.end - chunk.first][-CARRIED_FRAMES:]
+            decoded = stages.decode(latents)[: chunk.end - chunk.first]
+            # A copy, or the whole piece would stay in memory.
+            given = decoded[-CARRIED_FRAMES:].copy()
             progress.report(given[-1])
     return made
 
@@ -276,15 +278,17 @@ def _frames(
     stages: Stages, job: _Job, latents: Sequence[Tensor], on_step: StepCallback
 ) -> Iterator[Frame]:
     """Every frame of the clip once; the frames of one piece are in memory at a time."""
-    top, left = _corner(job)
-    rows = slice(top, top + job.spec.height)
-    columns = slice(left, left + job.spec.width)
     for number, (chunk, piece) in enumerate(zip(job.chunks, latents, strict=True)):
         on_step(Stage.DECODING, number, len(job.chunks))
-        with memory_errors_named(f"decoding {job.spec.size}"):
-            decoded = stages.decode(piece)
-        for frame in decoded[chunk.carried : chunk.end - chunk.first]:
-            yield np.ascontiguousarray(frame[rows, columns])
+        yield from _frames_of_chunk(stages, job, chunk, piece)
+
+
+def _frames_of_chunk(stages: Stages, job: _Job, chunk: Chunk, piece: Tensor) -> Iterator[Frame]:
+    top, left = _corner(job)
+    with memory_errors_named(f"decoding {job.spec.size}"):
+        decoded = stages.decode(piece)
+    for frame in decoded[chunk.carried : chunk.end - chunk.first]:
+        yield frame[top : top + job.spec.height, left : left + job.spec.width].copy()
 
 
 def _corner(job: _Job) -> tuple[int, int]:

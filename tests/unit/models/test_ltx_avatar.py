@@ -7,15 +7,16 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from models.adapters import ltx_avatar
 from models.adapters.ltx_avatar import LtxAvatarPipeline
 from models.adapters.ltx_chunks import QUIET, frame_levels
 from models.adapters.ltx_prompt import describe_performance
@@ -23,6 +24,8 @@ from models.adapters.ltx_stages import ChunkRequest
 from models.assets import AssetMissing, asset_path
 from models.avatar.pipeline import ASSETS
 from models.catalog import ModelCard
+from models.enhance.interpolate import Interpolator
+from models.enhance.pipeline import EnhancedPipeline
 from models.pipeline import (
     Audio,
     Canceled,
@@ -60,7 +63,9 @@ pytestmark = [
 ]
 
 
-def speak(performance: Performance, seed: int, max_s: float, length_s: float = LENGTH_S) -> Spoken:
+def speak(
+    performance: Performance | None, seed: int, max_s: float, length_s: float = LENGTH_S
+) -> Spoken:
     """Noise with a pause; what stands for a voice here needs no weights."""
     del performance, max_s
     samples = np.random.default_rng(seed).normal(0, 0.2, (1, round(length_s * RATE)))
@@ -240,16 +245,53 @@ def test_the_picture_follows_the_voice(
         def voice(performance: Performance, _seed: int, max_s: float, seed: int) -> Spoken:
             return short(performance, seed, max_s)
 
-        monkeypatch.setattr(
-            pipeline,
-            "_loaded",
-            ltx_avatar._Loaded(  # as above
-                loaded.card, loaded.stages, loaded.faces, partial(voice, seed=voice_seed)
-            ),
-        )
+        other = replace(loaded, speak=partial(voice, seed=voice_seed))
+        monkeypatch.setattr(pipeline, "_loaded", other)
         clips.append(np.stack(list(made(pipeline, spec_of(folder)).frames)))
     assert clips[0].shape == clips[1].shape == (48, 60, 64, 3)
-    assert not np.array_equal(*clips)
+    assert not np.array_equal(clips[0], clips[1])
+
+
+def test_what_is_heard_holds_still_in_both_passes(
+    pipeline: LtxAvatarPipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = pipeline._loaded  # to see what comes out of the model
+    assert loaded is not None
+    monkeypatch.setattr(pipeline, "_loaded", replace(loaded, speak=partial(speak, length_s=2.0)))
+    run = loaded.stages._run
+    heard: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def note(request: ChunkRequest, *rest: Any) -> Any:
+        made_of = run(request, *rest)
+        heard.append((request.sound, made_of.audio))
+        return made_of
+
+    monkeypatch.setattr(loaded.stages, "_run", note)
+    made(pipeline, spec_of(folder))
+    assert len(heard) == 2
+    assert all(torch.allclose(given, kept, atol=1e-4) for given, kept in heard)
+
+
+def test_48_fps_are_interpolated_and_the_sound_stays(
+    pipeline: LtxAvatarPipeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = pipeline._loaded  # a short voice
+    assert loaded is not None
+    short = partial(speak, length_s=2.0)
+    monkeypatch.setattr(pipeline, "_loaded", replace(loaded, speak=short))
+    between = Interpolator().eval().requires_grad_(requires_grad=False)
+    monkeypatch.setattr("models.enhance.pipeline.open_interpolator", lambda _device: between)
+    smooth = EnhancedPipeline(pipeline)
+    monkeypatch.setattr(pipeline, "load", lambda *_: None)
+    smooth.load(card_of(folder, enhance={"fps": [48]}), "cpu")
+    spec = spec_of(folder)
+    plain = list(made(pipeline, spec).frames)
+    [clip] = smooth.generate([spec.model_copy(update={"fps": 48, "num_frames": 480})], ignore)
+    frames = list(clip.frames)
+    assert (len(plain), len(frames), clip.num_frames) == (48, 96, 96)
+    assert all(map(np.array_equal, frames[::2], plain))
+    assert clip.audio is not None
+    assert np.array_equal(clip.audio.samples, short(spec.performance, 3, 10).audio.samples)
 
 
 def test_a_cancel_ends_within_a_step_and_leaves_the_renderer_usable(
