@@ -4,13 +4,13 @@ The gateway refuses with a card what the adapter would refuse with the same card
 hears of it before a point is held.
 """
 
-import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.cardparts import FloatRange, FrameRule, IntRange, Voice
+from models.cardparts import Enhancement, FloatRange, FrameRule, IntRange, Voice, parse_size
 from models.configfile import load_yaml_as
 from models.hub import Source
 from models.modes import ModeField
@@ -19,7 +19,6 @@ from models.spec import Kind, Language, SpokenText, VideoSpec
 BUILTIN_PREFIX = "builtin:"
 DEFAULT_MODE = "standard"
 MAX_BATCH = 64
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 class SpecError(Exception):
@@ -60,6 +59,7 @@ class ModelCard(_Strict):
         audio: `out` where a clip can have generated sound, `in` where it follows a given one.
         max_prompt_chars: longest prompt and negative prompt, in characters; 0 for none at all.
         voices: of digital humans.
+        enhance: what finished frames can be raised to; `sizes` and `fps` are of the model itself.
         max_batch: most jobs in one call of the pipeline, for all sizes or by size; a size that
             the table leaves out is rendered alone.
         memory_bytes: what it takes on its device, weights and room to work; without it the
@@ -88,6 +88,7 @@ class ModelCard(_Strict):
     guidance_scale: FloatRange
     max_prompt_chars: Annotated[int, Field(ge=0)]
     voices: list[Voice] = Field(default_factory=list)
+    enhance: Enhancement = Enhancement()
     max_batch: int | dict[str, int] = 1
     memory_bytes: Annotated[int, Field(ge=1)] | None = None
     deadline_s: Annotated[float, Field(gt=0)]
@@ -140,6 +141,11 @@ class ModelCard(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _raises_only_upwards(self) -> "ModelCard":
+        self.enhance.raised_rates(self.fps)
+        return self
+
+    @model_validator(mode="after")
     def _batches_are_of_its_sizes(self) -> "ModelCard":
         unknown = [size for size in self._batch_table if size not in self.sizes]
         if unknown:
@@ -169,6 +175,25 @@ class ModelCard(_Strict):
         """What its voices speak, in their order."""
         return list(dict.fromkeys(each for voice in self.voices for each in voice.languages))
 
+    @property
+    def size_sources(self) -> dict[str, str]:
+        """Every size on offer, the model's own first, and the size it is rendered at."""
+        return {size: size for size in self.sizes} | self.enhance.raised_sizes(self.sizes)
+
+    @property
+    def rate_sources(self) -> dict[int, int]:
+        """Every frame rate on offer, the model's own first, and the rate it is rendered at."""
+        return {fps: fps for fps in self.fps} | self.enhance.raised_rates(self.fps)
+
+    def native(self, spec: VideoSpec) -> VideoSpec:
+        """What the model itself renders for `spec`, which passes `check`."""
+        fps = self.rate_sources[spec.fps]
+        width, height = parse_size(self.size_sources[spec.size])
+        num_frames = self.num_frames.before(spec.num_frames, Fraction(spec.fps, fps))
+        return spec.model_copy(
+            update={"width": width, "height": height, "fps": fps, "num_frames": num_frames}
+        )
+
     def frames_of(self, seconds: int, fps: int) -> int:
         """Frames of a clip of `seconds`."""
         return seconds * fps + self.num_frames.offset
@@ -180,8 +205,8 @@ class ModelCard(_Strict):
         return self.max_batch
 
     def batch_room(self, size: str) -> int:
-        """Most jobs of `size` in one call of the pipeline."""
-        return self._batch_table.get(size, 1)
+        """Most jobs of `size` in one call of the pipeline, which knows no enhancement."""
+        return self._batch_table.get(self.size_sources.get(size, size), 1)
 
     @property
     def max_room(self) -> int:
@@ -305,19 +330,20 @@ class ModelCard(_Strict):
             )
 
     def _check_geometry(self, spec: VideoSpec) -> None:
-        if spec.size not in self.sizes:
+        sizes, rates = [*self.size_sources], [*self.rate_sources]
+        if spec.size not in sizes:
             raise SpecError(
                 "size",
-                f"{self.id} renders {', '.join(self.sizes)} (multiples of {self.size_multiple}), "
+                f"{self.id} renders {', '.join(sizes)} (multiples of {self.size_multiple}), "
                 f"not {spec.size}",
-                limit=self.sizes,
+                limit=sizes,
                 value=spec.size,
             )
-        if spec.fps not in self.fps:
+        if spec.fps not in rates:
             raise SpecError(
                 "fps",
-                f"{self.id} renders at {self.fps} fps, not {spec.fps}",
-                limit=self.fps,
+                f"{self.id} renders at {rates} fps, not {spec.fps}",
+                limit=rates,
                 value=spec.fps,
             )
         if spec.kind is Kind.DIGITAL_HUMAN and spec.num_frames > max(self.seconds) * spec.fps:
@@ -327,11 +353,12 @@ class ModelCard(_Strict):
                 limit=max(self.seconds),
                 value=spec.num_frames / spec.fps,
             )
-        if not self.num_frames.allows(spec.num_frames):
+        rule = self.num_frames.raised(Fraction(spec.fps, self.rate_sources[spec.fps]))
+        if not rule.allows(spec.num_frames):
             raise SpecError(
                 "num_frames",
-                f"num_frames must be {self.num_frames}, not {spec.num_frames}",
-                limit=str(self.num_frames),
+                f"num_frames must be {rule}, not {spec.num_frames}",
+                limit=str(rule),
                 value=spec.num_frames,
             )
 
@@ -420,15 +447,3 @@ def load_catalog(path: Path) -> Catalog:
         ConfigError: with file, line and key of every mistake.
     """
     return load_yaml_as(path, Catalog)
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """`"64x96"` to (64, 96): width and height in pixels.
-
-    Raises:
-        ValueError: it is not written so.
-    """
-    match = _SIZE.fullmatch(size)
-    if match is None:
-        raise ValueError(f"size must look like 64x96 (width x height), not {size!r}")
-    return int(match[1]), int(match[2])

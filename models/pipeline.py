@@ -81,7 +81,8 @@ class Clip:
         num_frames: how many, where the spec only names the most; else None.
         stage: what progress calls the reading of a frame. `ENCODING` where the work is done by
             then; `RENDERING` where a frame is only then drawn.
-        check: measures the finished file, for the job's metadata; raises `CheckFailed`.
+        check: measures the finished file, which holds so many frames at such a rate, for the
+            job's metadata; raises `CheckFailed`.
     """
 
     frames: Iterator[Frame]
@@ -89,7 +90,7 @@ class Clip:
     audio: Audio | None = None
     num_frames: int | None = None
     stage: Stage = Stage.ENCODING
-    check: Callable[[Path], dict[str, float]] | None = None
+    check: Callable[[Path, int, Fraction], dict[str, float]] | None = None
 
 
 class StepCallback(Protocol):

@@ -7,6 +7,7 @@ Other packages bring renderers under a name of theirs through the entry-point gr
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from models.catalog import ModelCard
 from models.pipeline import LoadFailed, VideoPipeline
@@ -24,6 +25,9 @@ OWN_ADAPTERS = {
     "wan": "models.adapters.wan:WanAdapter",
 }
 
+ENHANCER = "models.enhance.pipeline:EnhancedPipeline"
+"""Goes round the renderer of every card that offers enhancement."""
+
 
 def create_pipeline(card: ModelCard) -> VideoPipeline:
     """The renderer of `card`, not yet loaded.
@@ -34,14 +38,17 @@ def create_pipeline(card: ModelCard) -> VideoPipeline:
     """
     if (problem := find_problem(card)) is not None:
         raise LoadFailed(f"model {card.id}: {problem}")
-    module_name, _, class_name = _find_target(card).partition(":")
+    target = _find_target(card)
     try:
-        adapter: type[VideoPipeline] = getattr(import_module(module_name), class_name)
+        adapter = _find_class(target)
     except (ImportError, AttributeError) as error:
         raise LoadFailed(
             f"model {card.id}: adapter {card.adapter} is not usable: {error}"
         ) from error
-    return adapter()
+    pipeline: VideoPipeline = adapter()
+    if card.enhance.fps or card.enhance.upscale:
+        pipeline = _find_class(ENHANCER)(pipeline)
+    return pipeline
 
 
 def _find_target(card: ModelCard) -> str:
@@ -55,3 +62,8 @@ def _find_target(card: ModelCard) -> str:
             f"there are {', '.join(sorted(known))}, or write module:Class"
         )
     return known[card.adapter]
+
+
+def _find_class(name: str) -> Any:  # noqa: ANN401  # whatever the card names
+    module_name, _, class_name = name.partition(":")
+    return getattr(import_module(module_name), class_name)

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_SEED = 2**32 - 1
 
-BatchKey = tuple[str, str, str, int, int, float, str]
-"""Kind, model, size, frames, steps, guidance, mode: what jobs of one pipeline call share."""
+BatchKey = tuple[str, str, str, int, int, float, int, str]
+"""Kind, model, size, frames, steps, guidance, rate, mode: what jobs of one pipeline call share."""
 
 
 class Kind(StrEnum):
@@ -119,6 +119,8 @@ class VideoSpec(BaseModel):
         last_image: the last frame, a local file; beside `image`, and only for some models.
         reference_images: what appears in the clip, local files; only for some models.
         performance: of a digital human, and of nothing else.
+        workspace: a folder of this job alone that outlives an attempt on this machine, which may
+            not exist yet; set by whoever renders, or None for a job that keeps nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -140,6 +142,7 @@ class VideoSpec(BaseModel):
     last_image: Path | None = None
     reference_images: tuple[Path, ...] = ()
     performance: Performance | None = None
+    workspace: Path | None = None
 
     @property
     def size(self) -> str:
@@ -163,5 +166,7 @@ class VideoSpec(BaseModel):
             num_frames,
             self.num_inference_steps,
             self.guidance_scale,
+            # Where frames are interpolated, as many frames at another rate are another render.
+            self.fps,
             self.mode,
         )

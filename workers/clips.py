@@ -27,14 +27,15 @@ def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
         OSError: the disk would not take it.
     """
     folder = AttemptFolder(order.folder)
+    num_frames = _num_frames(clip, order.spec)
     finished = finish_clip(
         clip,
         folder.path,
-        num_frames=_num_frames(clip, order.spec),
+        num_frames=num_frames,
         label=build_label(order.label.producer, order.label.produce_id),
         on_step=on_step,
     )
-    checks = clip.check(finished.video.path) if clip.check else {}
+    checks = clip.check(finished.video.path, num_frames, clip.fps) if clip.check else {}
     folder.write_manifest(
         CompleteRequest(
             attempt=order.attempt,

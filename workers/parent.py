@@ -113,6 +113,7 @@ class Parent:
 
     def _serve(self, jobs: Sequence[Assignment]) -> None:
         """See one batch through; its time begins here."""
+        self._services.spool.drop_stale_workspaces()
         began_at = time.monotonic()
         orders = [order for job in jobs if (order := self._prepare(job, began_at))]
         if not orders:
@@ -148,7 +149,8 @@ class Parent:
                 raise
             self._fail(folder, Failed.for_disk_full(job.job_id))
         else:
-            return _order(job, spec, folder, began_at)
+            kept = {"workspace": self._services.spool.workspace_of(job.job_id)}
+            return _order(job, spec.model_copy(update=kept), folder, began_at)
         return None
 
     def _render(self, card: ModelCard, orders: Sequence[RenderOrder]) -> None:
@@ -169,6 +171,8 @@ class Parent:
 
     def _settle(self, order: RenderOrder, ending: Finished | Failed | None) -> None:
         folder = AttemptFolder(order.folder)
+        if isinstance(ending, Finished) or (isinstance(ending, Failed) and not ending.retryable):
+            self._services.spool.drop_workspace(order.job_id)
         match ending:
             case None:
                 self._forget(folder)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from models.catalog import ModelCard, parse_size
+from models.cardparts import parse_size
+from models.catalog import ModelCard
 from models.pipeline import Frame, VideoPipeline
 from models.spec import Kind, Stage, VideoSpec
 

@@ -2,7 +2,8 @@
 
 Files appear whole and flushed or not at all; `manifest.json`, the message that will complete the
 attempt, comes last. A folder with a manifest is a finished attempt, any other is
-not, so a crash at any moment loses nothing that was finished.
+not, so a crash at any moment loses nothing that was finished. Beside them a job may have a
+workspace, which its attempts on this machine share.
 """
 
 import errno
@@ -11,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,10 @@ from workers.media.atomic import whole_file
 
 MANIFEST = "manifest.json"
 PROBE_BYTES = 1 << 20
+WORKSPACES = "workspaces"
+WORKSPACE_KEPT_S = 24 * 3600
+"""An unfinished job that has not been worked on here for so long goes on elsewhere, if at all."""
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 EXTENSIONS = {"video/mp4": "mp4", "image/webp": "webp", "image/jpeg": "jpg"}
 _FOLDER = re.compile(r"(?P<job_id>[A-Za-z0-9_-]+)-(?P<attempt>\d+)")
@@ -124,6 +130,20 @@ class Spool:
         if _FOLDER.fullmatch(name) is None:
             raise ValueError("a job id may only hold letters, digits, _ and -")
         return AttemptFolder(self._root / name)
+
+    def workspace_of(self, job_id: str) -> Path:
+        """What a job keeps from one attempt to the next on this machine; may not exist yet."""
+        return self._root / WORKSPACES / job_id
+
+    def drop_workspace(self, job_id: str) -> None:
+        """Nobody will go on with this job."""
+        shutil.rmtree(self.workspace_of(job_id), ignore_errors=True)
+
+    def drop_stale_workspaces(self) -> None:
+        """Forget jobs that nobody came back to."""
+        for folder in (self._root / WORKSPACES).glob("*"):
+            if time.time() - folder.stat().st_mtime > WORKSPACE_KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def recover(self) -> list[AttemptFolder]:
         """The finished attempts that a former run left, oldest first; the others are deleted."""

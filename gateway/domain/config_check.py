@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from gateway.domain.entitlement import allows
 from gateway.domain.plans import Plan, Plans
 from gateway.domain.pricing import PriceList, offered_specs
-from models.catalog import Catalog, ModelCard, parse_size
+from models.cardparts import parse_size
+from models.catalog import Catalog, ModelCard
 
 DAYS_AHEAD = 400
 """How far midnights are looked at: a year and a little more holds every change of the clocks."""
@@ -112,7 +113,7 @@ def _wide_limits(catalog: Catalog, plans: Plans) -> Iterator[ConfigWarning]:
     most = {
         "max_resolution": max(_short_side(card) for card in cards),
         "max_seconds": max(max(card.seconds) for card in cards),
-        "max_fps": max(max(card.fps) for card in cards),
+        "max_fps": max(max(card.rate_sources) for card in cards),
     }
     for key, possible in most.items():
         limits = {plan.id: getattr(plan, key) for plan in plans.plans}
@@ -159,4 +160,4 @@ def _short_retention(plans: Plans, file_url_ttl_s: float) -> Iterator[ConfigWarn
 
 
 def _short_side(card: ModelCard) -> int:
-    return max(min(parse_size(size)) for size in card.sizes)
+    return max(min(parse_size(size)) for size in card.size_sources)

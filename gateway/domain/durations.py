@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from models.catalog import parse_size
+from models.cardparts import parse_size
 from models.spec import BatchKey
 
 UNMEASURED_S = 30.0

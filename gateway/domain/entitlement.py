@@ -49,10 +49,10 @@ def cheaper_request(
 ) -> VideoSpec | None:
     """The dearest request of the same kind and model that `plan` allows and `available` covers.
 
-    Among equally dear ones, the one most like `wanted`. A digital human stays as long as its speech
-    wherever that can be had, and gets no longer.
+    None is sharper or smoother than `wanted`; among equally dear ones, the one most like it. A
+    digital human stays as long as its speech wherever that can be had, and gets no longer.
     """
-    offered = [spec for spec in offered_specs(card) if spec.kind is wanted.kind]
+    offered = [spec for spec in offered_specs(card) if _is_no_more(spec, wanted)]
     choices = [offered]
     if wanted.kind is Kind.DIGITAL_HUMAN:
         seconds = billed_seconds(wanted)
@@ -72,6 +72,11 @@ def cheaper_request(
         if affordable:
             return max(affordable, key=lambda each: each[:2])[2]
     return None
+
+
+def _is_no_more(spec: VideoSpec, wanted: VideoSpec) -> bool:
+    is_sharper = min(spec.width, spec.height) > min(wanted.width, wanted.height)
+    return spec.kind is wanted.kind and not is_sharper and spec.fps <= wanted.fps
 
 
 def _likeness(spec: VideoSpec, wanted: VideoSpec) -> int:

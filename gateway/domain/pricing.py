@@ -185,8 +185,8 @@ def offered_specs(card: ModelCard) -> list[VideoSpec]:
         for has_sound in sounds
         for kind in card.kinds
         for mode in card.modes
-        for size in card.sizes
-        for fps in card.fps
+        for size in card.size_sources
+        for fps in card.rate_sources
         for seconds in card.seconds
     ]
 

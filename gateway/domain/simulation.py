@@ -251,9 +251,9 @@ def _spec_of(request: Request, catalog: Catalog) -> VideoSpec:
     offers: tuple[tuple[str, Iterable[object], object], ...] = (
         ("kind", card.kinds, request.kind),
         ("mode", card.modes, request.mode),
-        ("size", card.sizes, request.size),
+        ("size", card.size_sources, request.size),
         ("seconds", card.seconds, request.seconds),
-        ("fps", card.fps, request.fps),
+        ("fps", card.rate_sources, request.fps),
     )
     for param, offered, value in offers:
         if value not in offered:

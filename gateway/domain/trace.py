@@ -137,9 +137,9 @@ def _choices(generator: random.Random, catalog: Catalog) -> dict[str, Any]:
         "model": card.id,
         "kind": choose(card.kinds),
         "mode": choose([*card.modes]),
-        "size": choose(card.sizes),
+        "size": choose([*card.size_sources]),
         "seconds": choose(card.seconds),
-        "fps": choose(card.fps),
+        "fps": choose([*card.rate_sources]),
     }
 
 

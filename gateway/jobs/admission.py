@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from gateway.domain.errors import InvalidRequest, ModelNotFound, UnsupportedByModel
 from gateway.jobs.request import VideoRequest
-from models.catalog import Catalog, ModelCard, SpecError, parse_size
+from models.cardparts import parse_size
+from models.catalog import Catalog, ModelCard, SpecError
 from models.spec import MAX_SEED, Emotion, Kind, Performance, SpokenAudio, SpokenText, VideoSpec
 
 _T = TypeVar("_T")
@@ -119,7 +120,7 @@ def _size(request: VideoRequest, card: ModelCard) -> tuple[int, int]:
         return parse_size(request.size or card.sizes[0])
     except ValueError as error:
         raise InvalidRequest(
-            str(error), param="size", limit=card.sizes, value=request.size
+            str(error), param="size", limit=[*card.size_sources], value=request.size
         ) from None
 
 
@@ -145,7 +146,7 @@ def _refuse_two_ways_of_size(request: VideoRequest) -> None:
 
 def _size_by_shape(request: VideoRequest, card: ModelCard) -> tuple[int, int]:
     """The first size of the card that has the sides and the short side asked for."""
-    sizes = [parse_size(size) for size in card.sizes]
+    sizes = [parse_size(size) for size in card.size_sources]
     for name, shape_of in (("aspect_ratio", _ratio), ("resolution", _short_side)):
         wanted = getattr(request, name)
         if wanted is None:

@@ -5,7 +5,6 @@ Speech is made in `generate`; a frame is drawn when it is read, or a few frames 
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -86,12 +85,12 @@ class AvatarPipeline:
     def _clip(self, spec: VideoSpec) -> Clip:
         if self._faces is None or self._speak is None:
             raise LoadFailed("generate was called before load")
-        performance, image = _parts(spec)
+        performance, image = parts_of(spec)
         # The picture first: refusing it takes a moment, speaking takes seconds.
         picture = read_picture(image)
         mesh = choose_face(picture, self._faces, performance.face)
         spoken = self._speak(performance, spec.seed, spec.num_frames / spec.fps)
-        num_frames = frames_of(spoken, spec)
+        num_frames = frames_of(spoken.duration_s, spec)
         rows = act(
             spoken.mouth,
             performance.emotion,
@@ -101,14 +100,13 @@ class AvatarPipeline:
             num_frames=num_frames,
         )
         drawing = Drawing(picture, mesh.points, spec.width, spec.height)
-        limits = Limits(num_frames, spec.fps, spoken.duration_s)
         return Clip(
             frames=drawn_ahead(drawing, rows),
             fps=Fraction(spec.fps),
             audio=spoken.audio,
             num_frames=num_frames,
             stage=Stage.RENDERING,
-            check=partial(_check, self._faces, limits),
+            check=checked(self._faces, spoken.duration_s),
         )
 
 
@@ -123,23 +121,28 @@ def with_voices(voices: Voices) -> Speak:
     return speak
 
 
-def frames_of(spoken: Spoken, spec: VideoSpec) -> int:
-    """Frames of the clip: as long as the speech, to the nearest frame.
+def frames_of(duration_s: float, spec: VideoSpec) -> int:
+    """Frames of a clip as long as its speech, to the nearest frame.
 
     Raises:
         InputRefused: longer than the job may be.
     """
-    num_frames = max(1, round(spoken.duration_s * spec.fps))
+    num_frames = max(1, round(duration_s * spec.fps))
     if num_frames > spec.num_frames:
         raise InputRefused(
             Refusal.AUDIO_TOO_LONG,
-            f"The speech takes {spoken.duration_s:.1f} s; "
+            f"The speech takes {duration_s:.1f} s; "
             f"at most {spec.num_frames / spec.fps:.1f} s are allowed.",
         )
     return num_frames
 
 
-def _parts(spec: VideoSpec) -> tuple[Performance, Path]:
+def parts_of(spec: VideoSpec) -> tuple[Performance, Path]:
+    """What is said and who says it.
+
+    Raises:
+        SpecError: one of them is missing.
+    """
     if spec.performance is None:
         raise SpecError("performance", "performance is missing", limit="required", value=None)
     if spec.image is None:
@@ -147,5 +150,10 @@ def _parts(spec: VideoSpec) -> tuple[Performance, Path]:
     return spec.performance, spec.image
 
 
-def _check(faces: Faces, limits: Limits, path: Path) -> dict[str, float]:
-    return check_clip(path, faces, limits)
+def checked(faces: Faces, duration_s: float) -> Callable[[Path, int, Fraction], dict[str, float]]:
+    """The check of a clip whose sound lasts `duration_s`."""
+
+    def check(path: Path, num_frames: int, fps: Fraction) -> dict[str, float]:
+        return check_clip(path, faces, Limits(num_frames, float(fps), duration_s))
+
+    return check

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from models.tiny.ruler import measure
 from tests.support.stack import is_over, wait_for
+from tests.support.weights import has_enhance_weights
 from workers.media.label import read_label
 
 Frames = npt.NDArray[np.uint8]
@@ -61,6 +62,22 @@ def test_a_picture_becomes_the_first_frame(client: OpenAI, tmp_path: Path) -> No
     )
     assert np.abs(frames[0].astype(int) - np.asarray(picture).astype(int)).mean() < 8
     assert measure(frames).motion == "up"
+
+
+@pytest.mark.skipif(not has_enhance_weights(), reason="reelgate assets fetch was not run")
+def test_a_video_may_be_larger_and_smoother_than_the_model_makes(
+    client: OpenAI, tmp_path: Path
+) -> None:
+    request = {"prompt": "a red circle moving right on a black background"}
+    plain = render(client, tmp_path / "plain.mp4", **request, extra_body={"seed": 1})
+    raised = {**request, "size": "128x128", "extra_body": {"seed": 1, "fps": 16}}
+    larger = render(client, tmp_path / "larger.mp4", **raised)
+    assert larger.shape == (33, 128, 128, 3)
+    # The same film: shrunk again, its own frames are the model's.
+    shrunk = larger[::2].reshape(17, 64, 2, 64, 2, 3).mean((2, 4))
+    assert np.abs(shrunk - plain).mean() < 8
+    reading = measure(plain)
+    assert (reading.colour, reading.motion) == ("red", "right")
 
 
 def test_the_same_seed_gives_the_same_video(client: OpenAI, tmp_path: Path) -> None:

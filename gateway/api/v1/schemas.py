@@ -137,8 +137,15 @@ class VideoDeleted(BaseModel):
     deleted: bool = True
 
 
+class Enhanced(BaseModel):
+    """Of a model's `sizes` and `fps` those that upscaling and interpolation add to its own."""
+
+    sizes: list[str]
+    fps: list[int]
+
+
 class ModelObject(BaseModel):
-    """A served model and what it can do."""
+    """A served model and what it can do; the first of `sizes` and of `fps` is the default."""
 
     id: str
     object: Literal["model"] = "model"
@@ -150,6 +157,7 @@ class ModelObject(BaseModel):
     sizes: list[str]
     seconds: list[int]
     fps: list[int]
+    enhanced: Enhanced
     num_frames: str
     num_inference_steps: dict[str, int]
     guidance_scale: dict[str, float]
@@ -207,9 +215,13 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
         title=card.title,
         licence=card.licence,
         kinds=card.kinds,
-        sizes=card.sizes,
+        sizes=[*card.size_sources],
         seconds=card.seconds,
-        fps=card.fps,
+        fps=[*card.rate_sources],
+        enhanced=Enhanced(
+            sizes=[size for size in card.size_sources if size not in card.sizes],
+            fps=[rate for rate in card.rate_sources if rate not in card.fps],
+        ),
         num_frames=str(card.num_frames),
         num_inference_steps=card.num_inference_steps.model_dump(),
         guidance_scale=card.guidance_scale.model_dump(),

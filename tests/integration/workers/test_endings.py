@@ -34,6 +34,27 @@ def test_a_killed_child_costs_one_attempt_and_the_next_job_works(
     assert worker.child_pids() != [child]
 
 
+def test_what_a_crashed_attempt_keeps_is_there_for_the_next_one_and_gone_behind_it(
+    valkey: Valkey,
+    gateway: ScriptedGateway,
+    start_worker: StartWorker,
+    make_job: MakeJob,
+    tmp_path: Path,
+) -> None:
+    start_worker()
+    workspace = tmp_path / "spool" / "workspaces" / "job_x"
+    make_job("resume", job_id="job_x")
+    valkey.ring()
+    wait_until(lambda: "job_x" in gateway.failed)
+    assert gateway.failed["job_x"].retryable
+    assert (workspace / "half").exists()
+
+    make_job("resume", job_id="job_x", attempt=2)
+    valkey.ring()
+    wait_until(lambda: "job_x" in gateway.completed)
+    wait_until(lambda: not workspace.exists())
+
+
 def test_the_child_does_not_outlive_a_killed_parent(
     valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, make_job: MakeJob
 ) -> None:

@@ -98,7 +98,7 @@ def checked(clip: Clip, path: Path) -> dict[str, float]:
     assert clip.num_frames is not None
     assert clip.check is not None
     encode_video(clip, path, num_frames=clip.num_frames, label={"Label": "1"})
-    return clip.check(path)
+    return clip.check(path, clip.num_frames, clip.fps)
 
 
 def test_a_clip_is_as_long_as_its_speech_and_in_time_with_it(

@@ -35,7 +35,7 @@ class Rig:
 
     def submit(self, account: str, model: str = "a") -> None:
         """One more job."""
-        key = ("text_to_video", model, "64x64", 17, 10, 3.0, "standard")
+        key = ("text_to_video", model, "64x64", 17, 10, 3.0, 8, "standard")
         tier, lane = self.lanes[account]
         took_part = lane.is_waiting
         lane.tickets.append(Ticket(f"job_{next(self._numbers):08}", key, JOB_S))

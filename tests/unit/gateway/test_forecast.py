@@ -14,7 +14,7 @@ SWAP_S = 5.0
 
 def key(model: str = "m", steps: int = 10) -> BatchKey:
     """A batch key."""
-    return ("text_to_video", model, "64x64", 17, steps, 3.0, "standard")
+    return ("text_to_video", model, "64x64", 17, steps, 3.0, 8, "standard")
 
 
 def forecast(

@@ -30,7 +30,7 @@ _numbers = count()
 
 def key(model: str = "m", *, steps: int = 10) -> BatchKey:
     """A batch key."""
-    return ("text_to_video", model, "64x64", 17, steps, 3.0, "standard")
+    return ("text_to_video", model, "64x64", 17, steps, 3.0, 8, "standard")
 
 
 def tickets(num: int, *, cost_s: float = 10.0, model: str = "m") -> deque[Ticket]:

@@ -66,7 +66,7 @@ def test_a_small_trace() -> None:
         request(2, outcome="canceled"),
         *(request(3 + number) for number in range(5)),
         request(20),
-        request(21, fps=24),
+        request(21, fps=25),
         request(22, model="other"),
         request(86_400),
         request(30, account="bob", plan="plus", mode="pro"),

@@ -1,12 +1,14 @@
 """Cards: what a model can do, and the refusal of everything else, with limit and value."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from models.catalog import ModelCard, SpecError, load_catalog, parse_size
+from models.cardparts import parse_size
+from models.catalog import ModelCard, SpecError, load_catalog
 from models.configfile import ConfigError
 from models.spec import Kind, VideoSpec
 
@@ -97,6 +99,7 @@ def test_a_batch_table_that_fits_no_request_is_refused(
         ({"num_frames": 17}, False),
         ({"num_inference_steps": 13}, False),
         ({"guidance_scale": 3.5}, False),
+        ({"fps": 16}, False),
     ],
 )
 def test_what_can_be_rendered_together_has_one_batch_key(
@@ -203,6 +206,88 @@ def test_what_the_card_forbids_is_refused_with_limit_and_value(
     error = refusal.value
     assert (error.param, error.limit, error.value) == (param, limit, value)
     assert error.message == str(error)
+
+
+RAISED = GOOD + "    enhance: {fps: [24, 30, 48], upscale: [2, 4]}\n"
+
+
+def test_enhancement_adds_sizes_and_rates_behind_those_of_the_model(
+    write: Callable[[str], Path],
+) -> None:
+    card = load_catalog(write(RAISED)).default
+    assert card.size_sources == {
+        "64x96": "64x96",
+        "96x64": "96x64",
+        "128x192": "64x96",
+        "192x128": "96x64",
+        "256x384": "64x96",
+        "384x256": "96x64",
+    }
+    assert card.rate_sources == {8: 8, 16: 16, 24: 16, 30: 16, 48: 16}
+    assert card.batch_room("256x384") == card.batch_room("64x96")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "fps", "num_frames", "native"),
+    [
+        (64, 96, 8, 17, ("64x96", 8, 17)),
+        (192, 128, 16, 17, ("96x64", 16, 17)),
+        (64, 96, 24, 25, ("64x96", 16, 17)),
+        (256, 384, 48, 49, ("64x96", 16, 17)),
+        (64, 96, 30, 31, ("64x96", 16, 17)),
+    ],
+)
+def test_what_is_rendered_for_it_follows_from_the_card(
+    write: Callable[[str], Path],
+    width: int,
+    height: int,
+    fps: int,
+    num_frames: int,
+    native: tuple[str, int, int],
+) -> None:
+    card = load_catalog(write(RAISED)).default
+    spec = _spec(width=width, height=height, fps=fps, num_frames=num_frames)
+    card.check(spec)
+    rendered = card.native(spec)
+    assert (rendered.size, rendered.fps, rendered.num_frames) == native
+    card.check(rendered)
+
+
+@pytest.mark.parametrize(
+    ("changes", "param", "limit", "value"),
+    [
+        ({"fps": 60}, "fps", [8, 16, 24, 30, 48], 60),
+        ({"fps": 24, "num_frames": 17}, "num_frames", "6k+1 from 7 to 49", 17),
+        ({"fps": 30, "num_frames": 32}, "num_frames", "15k+1 from 9 to 61", 32),
+        ({"fps": 48, "num_frames": 109}, "num_frames", "12k+1 from 13 to 97", 109),
+    ],
+)
+def test_what_enhancement_cannot_reach_is_refused_with_limit_and_value(
+    write: Callable[[str], Path],
+    changes: dict[str, object],
+    param: str,
+    limit: object,
+    value: object,
+) -> None:
+    card = load_catalog(write(RAISED)).default
+    with pytest.raises(SpecError) as refusal:
+        card.check(_spec(**changes))
+    assert (refusal.value.param, refusal.value.limit, refusal.value.value) == (param, limit, value)
+
+
+@pytest.mark.parametrize(
+    ("offer", "problem"),
+    [
+        ("{fps: [4]}", "enhance.fps 4 is below the model's own 8"),
+        ("{upscale: [5]}", "models.0.enhance.upscale.0: Input should be 2, 3 or 4"),
+        ("{network: magic}", "models.0.enhance.network: Input should be 'compact' or 'dense'"),
+    ],
+)
+def test_an_offer_that_nothing_can_make_is_refused(
+    write: Callable[[str], Path], offer: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        load_catalog(write(f"{GOOD}    enhance: {offer}\n"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,10 @@ def order(folder: Path, num_frames: int) -> RenderOrder:
     return RenderOrder("job", 1, spec, label, folder, time.monotonic(), 0.0)
 
 
-def clip(frames: int, check: Callable[[Path], dict[str, float]] | None = None) -> Clip:
+Check = Callable[[Path, int, Fraction], dict[str, float]]
+
+
+def clip(frames: int, check: Check | None = None) -> Clip:
     """A grey clip with silence that says how many frames it has."""
     return Clip(
         frames=(np.full((64, 64, 3), 90, np.uint8) for _ in range(frames)),
@@ -53,8 +56,8 @@ def test_a_clip_may_be_shorter_than_its_spec_and_is_measured(tmp_path: Path) -> 
     checked: list[bool] = []
     steps: list[tuple[object, ...]] = []
 
-    def check(path: Path) -> dict[str, float]:
-        checked.append(path.is_file())
+    def check(path: Path, num_frames: int, fps: Fraction) -> dict[str, float]:
+        checked.append(path.is_file() and num_frames == 12 and fps == Fraction(FPS))
         return {"lip_sync_r": 0.6}
 
     write_clip(clip(12, check), order(tmp_path, 20), lambda *step: steps.append(step))
@@ -70,7 +73,7 @@ def test_a_clip_may_be_shorter_than_its_spec_and_is_measured(tmp_path: Path) -> 
 
 
 def test_a_clip_that_fails_its_check_has_no_manifest(tmp_path: Path) -> None:
-    def check(_path: Path) -> dict[str, float]:
+    def check(*_facts: object) -> dict[str, float]:
         raise CheckFailed("the mouth is late")
 
     with pytest.raises(CheckFailed):

@@ -1,12 +1,14 @@
 """What lies in the spool is a finished attempt or nothing."""
 
 import errno
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from gateway.protocol import ArtifactRole, AttemptRef, CompleteRequest, Rendered
-from workers.spool import AttemptFolder, Spool, SpoolInUse, is_disk_full
+from workers.spool import WORKSPACE_KEPT_S, AttemptFolder, Spool, SpoolInUse, is_disk_full
 
 
 def a_folder(spool: Spool, job_id: str = "job-a_1", attempt: int = 2) -> AttemptFolder:
@@ -53,6 +55,22 @@ def test_only_finished_attempts_survive_a_restart(tmp_path: Path) -> None:
     assert not unfinished.path.exists()
     assert not torn.path.exists()
     assert (tmp_path / "holiday pictures").exists()
+
+
+def test_a_workspace_outlives_attempts_but_not_its_job(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for name in ("job_a", "job_b"):
+        spool.workspace_of(name).mkdir(parents=True)
+    assert spool.recover() == []
+    spool.drop_stale_workspaces()
+    assert spool.workspace_of("job_a").is_dir()
+    spool.drop_workspace("job_a")
+    assert not spool.workspace_of("job_a").exists()
+    long_ago = time.time() - WORKSPACE_KEPT_S - 1
+    os.utime(spool.workspace_of("job_b"), (long_ago, long_ago))
+    spool.drop_stale_workspaces()
+    assert not spool.workspace_of("job_b").exists()
+    spool.drop_workspace("job_b")
 
 
 def test_a_new_folder_is_empty(tmp_path: Path) -> None:

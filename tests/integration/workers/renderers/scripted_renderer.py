@@ -17,7 +17,9 @@ STEP_S = 0.05
 
 
 class ScriptedVideo:
-    """Prompts: crash, deaf, oom, heavy, disk-full, bad-image, show-image, or else a grey clip.
+    """Prompts: crash, resume, deaf, oom, heavy, disk-full, bad-image, show-image, or a grey clip.
+
+    `resume` leaves a file in its workspace and crashes, unless it finds one there.
 
     Every call of `generate` leaves a line with its prompts in the file that the card's option
     `diary` names, marked where it was to spare memory. While the file that `crash_while` names
@@ -59,6 +61,12 @@ def _misbehave(spec: VideoSpec, *, low_memory: bool) -> None:
     match spec.prompt:
         case "crash":
             os._exit(11)
+        case "resume":
+            assert spec.workspace is not None
+            spec.workspace.mkdir(parents=True, exist_ok=True)
+            if not (spec.workspace / "half").exists():
+                (spec.workspace / "half").touch()
+                os._exit(11)
         case "deaf":
             time.sleep(3600)
         case "oom":

@@ -1,0 +1,1 @@
+"""Frame interpolation and upscaling of finished clips, in plain torch."""
