@@ -21,7 +21,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.refusal import Refusal
 from models.spec import Stage, VideoSpec
 
@@ -135,7 +135,7 @@ class VideoPipeline(Protocol):
         Raises:
             Canceled: from `on_step`; the renderer is ready for the next batch.
             OutOfMemory: nothing was rendered.
-            SpecError: a spec does not fit the card (`models.catalog`).
+            SpecError: a spec does not fit the card (`models.card`).
         """
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import LoadFailed, VideoPipeline
 from models.weights import find_problem
 

@@ -15,7 +15,7 @@ from enum import Enum
 import structlog
 
 from gateway.protocol import AttemptRef, FailureCode, Progress
-from models.catalog import ModelCard
+from models.card import ModelCard
 from workers.child_process import ChildDied, ChildProcess
 from workers.lease import LeaseKeeper
 from workers.live import LiveChannel, ProgressGate

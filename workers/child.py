@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.hub import shut_hub
 from models.pipeline import Canceled, VideoPipeline
 from models.pipeline import LoadFailed as RendererLost

@@ -5,7 +5,7 @@ input is written for the client.
 """
 
 from gateway.protocol import MAX_MESSAGE_CHARS, FailCode, FailureCode
-from models.catalog import SpecError
+from models.card import SpecError
 from models.pipeline import Canceled, CheckFailed, InputRefused, OutOfMemory
 from workers.media.label import LabelMissing
 from workers.messages import Failed, RenderOrder

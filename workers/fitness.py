@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from gateway.protocol import FailCode, FailureCode
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.weights import find_problem
 from workers.child_process import ChildDied, ChildProcess
 from workers.condition import Condition

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.protocol import FailCode, FailureCode, LabelFields
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import Stage, VideoSpec
 
 

@@ -19,7 +19,8 @@ from gateway.protocol import (
     FailRequest,
     FailureCode,
 )
-from models.catalog import Catalog, ModelCard
+from models.card import ModelCard
+from models.catalog import Catalog
 from models.spec import VideoSpec
 from workers.batch import Batch, Surroundings
 from workers.condition import Condition

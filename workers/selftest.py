@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from models.card import ModelCard
 from models.cardparts import parse_size
-from models.catalog import ModelCard
 from models.pipeline import Frame, VideoPipeline
 from models.spec import Kind, Stage, VideoSpec
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import VideoPipeline
 from models.registry import create_pipeline
 

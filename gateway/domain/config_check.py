@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 from gateway.domain.entitlement import allows
 from gateway.domain.plans import Plan, Plans
 from gateway.domain.pricing import PriceList, offered_specs
+from models.card import ModelCard
 from models.cardparts import parse_size
-from models.catalog import Catalog, ModelCard
+from models.catalog import Catalog
 
 DAYS_AHEAD = 400
 """How far midnights are looked at: a year and a little more holds every change of the clocks."""

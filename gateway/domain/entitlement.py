@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.domain.errors import PlanLimit
 from gateway.domain.plans import Plan, Plans
 from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import Kind, VideoSpec
 
 

@@ -14,7 +14,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.catalog import Catalog, ModelCard
+from models.card import ModelCard
+from models.catalog import Catalog
 from models.configfile import ConfigError, load_yaml_as
 from models.spec import Kind, VideoSpec
 

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from gateway.domain.errors import InvalidRequest, ModelNotFound, UnsupportedByModel
 from gateway.jobs.request import VideoRequest
+from models.card import ModelCard, SpecError
 from models.cardparts import parse_size
-from models.catalog import Catalog, ModelCard, SpecError
+from models.catalog import Catalog
 from models.spec import MAX_SEED, Emotion, Kind, Performance, SpokenAudio, SpokenText, VideoSpec
 
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ from gateway.domain.errors import (
 )
 from gateway.jobs import audio
 from gateway.jobs.audio import GivenAudio
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.refusal import InputUnusable
 from models.spec import Emotion, SpokenText
 from models.speech.probe import probe_duration_s

@@ -22,7 +22,7 @@ from gateway.points.holds import place_hold
 from gateway.points.ledger import lock_account
 from gateway.points.service import available_points, refresh
 from gateway.protocol import InputRole
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import VideoSpec
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from models.catalog import SpecError
+from models.card import SpecError
 from models.pipeline import Frame, OutOfMemory, StepCallback
 from models.spec import Stage, VideoSpec
 

@@ -22,7 +22,7 @@ from models.adapters.lora import load_loras
 from models.adapters.placement import Offload, device_bytes, place
 from models.adapters.previews import PreviewMaker
 from models.adapters.sampling import mode_in_force, report_skips
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Audio, Clip, Frame, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 

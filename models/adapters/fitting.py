@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.adapters.placement import Offload
 from models.adapters.sampling import SHIFTS
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.modes import Mode
 from models.pipeline import LoadFailed
 

@@ -13,7 +13,7 @@ import transformers
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
-from models.catalog import BUILTIN_PREFIX, ModelCard
+from models.card import BUILTIN_PREFIX, ModelCard
 from models.pipeline import LoadFailed
 
 INDEX_FILE = "model_index.json"

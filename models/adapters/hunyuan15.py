@@ -18,8 +18,8 @@ from models.adapters.fitting import Grid
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.card import ModelCard
 from models.cardparts import parse_size
-from models.catalog import ModelCard
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
 

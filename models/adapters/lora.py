@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.modes import Mode
 from models.pipeline import LoadFailed
 

@@ -25,7 +25,7 @@ from models.avatar.faces import ASSETS, Faces, Mesh
 from models.avatar.framing import make_plate
 from models.avatar.pipeline import Speak, checked, frames_of, parts_of, with_voices
 from models.avatar.portrait import choose_face, read_picture
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Audio, Clip, Frame, LoadFailed, StepCallback
 from models.spec import Stage, VideoSpec
 from models.speech.voices import load_voices

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Audio
 from models.spec import SpokenAudio, VideoSpec
 

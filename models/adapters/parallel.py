@@ -32,7 +32,7 @@ import torch.distributed as dist
 from diffusers import ContextParallelConfig
 from diffusers.utils import logging as diffusers_logging
 
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import (
     Canceled,
     Clip,

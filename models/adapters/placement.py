@@ -13,7 +13,7 @@ import torch
 from diffusers.hooks import apply_group_offloading
 
 from models.adapters.common import weight_bytes
-from models.catalog import ModelCard
+from models.card import ModelCard
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Any
 from models.adapters.remote_api import EngineApi, JobError, RemoteVideo
 from models.adapters.remote_errors import INPUT_FAULTS, EngineBusy, JobUnknown
 from models.adapters.remote_video import read_clip
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import (
     CheckFailed,
     Clip,

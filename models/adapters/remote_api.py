@@ -15,7 +15,7 @@ import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.adapters.remote_errors import raise_away, raise_refusal
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import EngineFailed, LoadFailed
 from models.spec import VideoSpec
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import httpx2
 
-from models.catalog import SpecError
+from models.card import SpecError
 from models.pipeline import EngineFailed, LoadFailed, PipelineError
 
 INPUT_FAULTS = frozenset({400, 413, 415, 422})

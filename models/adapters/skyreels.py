@@ -19,7 +19,7 @@ from models.adapters.fitting import Grid
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
 

@@ -28,7 +28,7 @@ from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, find_prediction
 from models.adapters.wan_batch import decode_batch
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
-from models.catalog import SpecError
+from models.card import SpecError
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
 

@@ -17,7 +17,7 @@ from models.avatar.drawing import Drawing
 from models.avatar.faces import ASSETS, Faces
 from models.avatar.lookahead import drawn_ahead
 from models.avatar.portrait import choose_face, read_picture
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import Clip, InputRefused, LoadFailed, StepCallback
 from models.refusal import Refusal
 from models.spec import Performance, Stage, VideoSpec

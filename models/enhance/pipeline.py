@@ -13,7 +13,7 @@ from itertools import islice
 import torch
 
 from models.assets.manifest import FILES
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.enhance.interpolate import Interpolator
 from models.enhance.networks import INTERPOLATOR, UPSCALERS, open_interpolator, open_upscaler
 from models.enhance.stream import raise_clip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 
 MANIFEST_FILE = "reelgate-manifest.json"
 READ_BYTES = 1 << 20

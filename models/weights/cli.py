@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from models.catalog import BUILTIN_PREFIX, ModelCard, load_catalog
+from models.card import BUILTIN_PREFIX, ModelCard
+from models.catalog import load_catalog
 from models.weights import find_broken, find_problem, read_manifest
 
 app = typer.Typer(help="The served models and their weights.", no_args_is_help=True)

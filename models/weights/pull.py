@@ -14,7 +14,7 @@ from pathlib import Path
 from huggingface_hub import is_offline_mode, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.hub import DIR_VARIABLE, Source
 from models.weights import (
     MANIFEST_FILE,

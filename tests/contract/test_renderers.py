@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from structlog.testing import capture_logs
 
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import LoadFailed, VideoPipeline
 from models.registry import create_pipeline
 from models.spec import Kind, Stage

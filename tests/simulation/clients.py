@@ -17,7 +17,7 @@ from gateway.jobs.submit import Order, Placed
 from gateway.points.service import refresh
 from gateway.points.subscriptions import change_plan
 from gateway.services import Services
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import Kind, VideoSpec
 from tests.simulation.gateway import Gateway, Unreachable
 from tests.simulation.settings import CAPS

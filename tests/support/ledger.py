@@ -42,7 +42,8 @@ from gateway.protocol import (
     Rendered,
     UploadedArtifact,
 )
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 
 ROOT = Path(__file__).parents[2]
 LEASE_S = 60.0

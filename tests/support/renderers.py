@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Clip, Frame
 from models.spec import Kind, Stage, VideoSpec
 from tests.support.checkpoints import cogvideox, hunyuan15, ltx2, skyreels, wan

@@ -29,7 +29,7 @@ from gateway.points.service import available_points, refresh
 from gateway.protocol import AttemptRef
 from gateway.services import Services
 from gateway.streams import Change
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import VideoSpec
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])

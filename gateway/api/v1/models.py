@@ -6,7 +6,7 @@ from gateway.api.deps import CallerDep, ServicesDep
 from gateway.api.v1.schemas import ModelObject, ModelPage, model_object
 from gateway.domain.errors import NotFound
 from gateway.services import Configuration
-from models.catalog import ModelCard
+from models.card import ModelCard
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

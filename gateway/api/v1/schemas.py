@@ -11,8 +11,8 @@ from gateway.domain.jobs import JobState
 from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
 from gateway.jobs.repository import Job
 from gateway.protocol import Progress
+from models.card import ModelCard
 from models.cardparts import Voice
-from models.catalog import ModelCard
 from models.spec import EmotionName, Kind, Stage
 
 WireStatus = Literal["queued", "in_progress", "completed", "failed"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.protocol import LabelFields, Rendered
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import Stage, VideoSpec
 from workers.child_process import ChildProcess
 from workers.messages import (

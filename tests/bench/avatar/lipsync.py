@@ -11,7 +11,7 @@ from models.avatar.check import frames_of_file, lip_gaps, lip_sync, loudness, so
 from models.avatar.controls import Floats
 from models.avatar.faces import Faces
 from models.avatar.pipeline import AvatarPipeline
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import (
     Emotion,
     EmotionName,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import Kind, Performance, SpokenAudio, SpokenText, VideoSpec
 from models.speech.voices import load_voices
 from tests.bench.avatar.child import MIB, Run, run_job

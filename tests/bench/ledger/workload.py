@@ -16,7 +16,7 @@ from gateway.ids import JOB_PREFIX, new_id
 from gateway.jobs.idempotency import KEY_TTL, RequestIdentity
 from gateway.jobs.submit import Order, submit
 from gateway.services import load_configuration
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.spec import Kind, VideoSpec
 
 CONFIGS = Path(__file__).parents[3] / "configs"

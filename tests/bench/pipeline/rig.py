@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.protocol import Assignment, LabelFields
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 from models.spec import Kind
 from tests.bench.pipeline.plain import FPS, PROMPT
 from tests.conftest import ROOT

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 from models.pipeline import LoadFailed
 from models.registry import create_pipeline
 from models.weights import MANIFEST_FILE, find_problem

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gateway.protocol import ArtifactRole
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import LoadFailed
 from models.registry import create_pipeline
 from tests.conftest import ROOT

@@ -12,7 +12,8 @@ from gateway.protocol import ArtifactRole, FailureCode
 from models.adapters.remote import RemoteAdapter
 from models.adapters.remote_api import EngineApi
 from models.adapters.wan import WanAdapter
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 from models.pipeline import Canceled, Clip
 from models.spec import Kind, Stage, VideoSpec
 from tests.conftest import ROOT

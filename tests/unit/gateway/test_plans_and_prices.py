@@ -21,7 +21,8 @@ from gateway.domain.pricing import (
     offered_specs,
 )
 from gateway.services import load_configuration
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 from models.configfile import ConfigError
 from models.spec import Kind, VideoSpec
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 from tests.support.checkpoints.wan import save_ti2v

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from models.card import ModelCard, SpecError
 from models.cardparts import parse_size
-from models.catalog import ModelCard, SpecError, load_catalog
+from models.catalog import load_catalog
 from models.configfile import ConfigError
 from models.spec import Kind, VideoSpec
 

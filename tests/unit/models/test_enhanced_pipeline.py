@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.enhance import pipeline as enhanced
 from models.enhance.interpolate import Interpolator
 from models.enhance.pipeline import EnhancedPipeline

@@ -10,7 +10,7 @@ import torch
 
 from models.adapters.family import DiffusersAdapter
 from models.adapters.ltx2_decode import decode_in_time_tiles
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import LoadFailed
 from models.registry import create_pipeline
 from models.spec import Kind, Stage

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from models.adapters.common import fit_image, load_first_frame, memory_errors_named
-from models.catalog import SpecError
+from models.card import SpecError
 from models.pipeline import OutOfMemory
 
 ORIENTATION = 0x0112

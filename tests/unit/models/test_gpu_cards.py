@@ -8,7 +8,8 @@ import pytest
 from gateway.domain.pricing import load_prices, offered_specs
 from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import COMMON_OPTIONS, LOW_MEMORY_OPTIONS
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"

@@ -23,7 +23,7 @@ from models.adapters.ltx_prompt import describe_performance
 from models.adapters.ltx_stages import ChunkRequest
 from models.assets import AssetMissing, asset_path
 from models.avatar.faces import ASSETS
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.enhance.interpolate import Interpolator
 from models.enhance.pipeline import EnhancedPipeline
 from models.pipeline import (

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.adapters.placement import Offload, choose_placement
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.spec import VideoSpec
 
 MakeSpec = Callable[..., VideoSpec]

@@ -13,7 +13,8 @@ import torch
 
 from models.adapters.parallel import ContextParallel
 from models.adapters.wan import WanAdapter
-from models.catalog import ModelCard, load_catalog
+from models.card import ModelCard
+from models.catalog import load_catalog
 from models.pipeline import Canceled, Frame, LoadFailed, VideoPipeline
 from models.spec import Kind, Stage, VideoSpec
 from tests.conftest import ROOT

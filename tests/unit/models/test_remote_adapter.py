@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.adapters.remote import RemoteAdapter
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import (
     Canceled,
     CheckFailed,

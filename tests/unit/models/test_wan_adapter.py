@@ -14,7 +14,7 @@ from diffusers import WanPipeline
 from PIL import Image
 
 from models.adapters.wan import WanAdapter
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import Canceled, Clip, Frame, OutOfMemory, StepCallback, VideoPipeline
 from models.registry import create_pipeline
 from models.spec import Kind, Stage, VideoSpec

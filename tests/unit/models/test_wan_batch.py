@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.adapters.wan import WanAdapter
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Canceled, Clip, Frame, OutOfMemory, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 

@@ -10,7 +10,7 @@ import torch
 from diffusers import WanPipeline
 
 from models.adapters.wan import WanAdapter, derive_image_to_video
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import LoadFailed
 from models.registry import create_pipeline
 

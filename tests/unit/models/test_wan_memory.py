@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from models.adapters.wan import WanAdapter
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Clip, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from models.card import ModelCard
 from models.cardparts import FloatRange, FrameRule, IntRange
-from models.catalog import ModelCard
 from models.pipeline import Clip, LoadFailed, StepCallback
 from models.spec import Kind, VideoSpec
 from workers.selftest import cheapest_spec

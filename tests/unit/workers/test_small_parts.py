@@ -13,7 +13,7 @@ from rq.exceptions import StopRequested
 from typer.testing import CliRunner
 
 from gateway.protocol import MAX_MESSAGE_CHARS, FailCode, FailureCode, LabelFields
-from models.catalog import SpecError
+from models.card import SpecError
 from models.pipeline import Canceled, CheckFailed, InputRefused, OutOfMemory
 from models.refusal import Refusal
 from models.spec import Kind, Stage, VideoSpec

@@ -7,7 +7,7 @@ import numpy as np
 from typing_extensions import override
 
 from models.adapters.wan import WanAdapter
-from models.catalog import ModelCard
+from models.card import ModelCard
 from models.pipeline import Clip, Frame, StepCallback
 from models.spec import VideoSpec
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.catalog import ModelCard, SpecError
+from models.card import ModelCard, SpecError
 from models.pipeline import Clip, Frame, LoadFailed, OutOfMemory, StepCallback
 from models.spec import Stage, VideoSpec
 
