@@ -88,7 +88,6 @@ CLOSURE_S = 0.05
 """How long lips stay shut for m, b and p; spoken ones take 0.06 to 0.1 s."""
 
 
-
 def act(
     mouth: MouthTrack, emotion: Emotion, *, motion: float, seed: int, fps: float, num_frames: int
 ) -> Floats:

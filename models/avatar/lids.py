@@ -5,7 +5,14 @@ import numpy as np
 
 from models.avatar.controls import Floats, smoothstep
 from models.avatar.painting import blend, mask, pixels_at, window
-from models.avatar.topology import EYE_CORNERS, LID_CREASES, LID_FOLDS, LOWER_LIDS, UNDER_EYES, UPPER_LIDS
+from models.avatar.topology import (
+    EYE_CORNERS,
+    LID_CREASES,
+    LID_FOLDS,
+    LOWER_LIDS,
+    UNDER_EYES,
+    UPPER_LIDS,
+)
 from models.pipeline import Frame
 
 LASH_SHADE = 0.42

@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.catalog import ModelCard, load_catalog
 from models.avatar.faces import Faces
 from models.avatar.portrait import read_picture
+from models.catalog import ModelCard, load_catalog
 from tests.bench.avatar import feelings, lipsync
 from tests.bench.avatar.inputs import portraits
 from tests.bench.avatar.sheets import near, save_sheets

@@ -133,7 +133,17 @@ def gif_bytes() -> bytes:
         (lambda: png_bytes(8, 300), 16),
         (lambda: b"\x00" * (10 * 1024 * 1024 + 1), 10 * 1024 * 1024),
     ],
-    ids=["text", "empty", "gif", "truncated", "50_megapixels", "200_megapixels", "3_gigapixels", "thin", "heavy"],
+    ids=[
+        "text",
+        "empty",
+        "gif",
+        "truncated",
+        "50_megapixels",
+        "200_megapixels",
+        "3_gigapixels",
+        "thin",
+        "heavy",
+    ],
 )
 @pytest.mark.parametrize("way", ["file", "data_url"])
 def test_a_bad_picture_is_refused(

@@ -11,8 +11,8 @@ from PIL import Image
 from models.assets import AssetMissing, asset_path
 from models.avatar.check import lip_sync
 from models.avatar.controls import Floats
-from models.avatar.lookahead import drawn_ahead
 from models.avatar.faces import ASSETS
+from models.avatar.lookahead import drawn_ahead
 from models.avatar.pipeline import AvatarPipeline
 from models.catalog import ModelCard
 from models.pipeline import Audio, CheckFailed, Clip, InputRefused
