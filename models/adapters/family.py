@@ -27,6 +27,7 @@ from models.pipeline import Audio, Clip, Frame, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+ALL_THREADS = torch.get_num_threads()
 RECOMPILE_LIMIT = 64
 """Graphs of one block; guidance and shapes of LTX-2 alone need more than the 8 of PyTorch."""
 
@@ -129,6 +130,7 @@ class DiffusersAdapter(ABC):
         for spec in specs:
             loaded.card.check(spec)
         first = _only_shape(specs)
+        torch.set_num_threads(int(loaded.card.options.get("threads", ALL_THREADS)))
         pipe = loaded.pipelines[first.kind]
         presets = loaded.card.low_memory if low_memory else {}
         groups = [specs] if self._is_one_call(loaded, specs) else [[spec] for spec in specs]

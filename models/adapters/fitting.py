@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from models.adapters.family import DiffusersAdapter
 
 LOW_MEMORY_OPTIONS = frozenset({"offload", "vae_tiling"})
-COMMON_OPTIONS = frozenset({"compile", "dtype", "max_sequence_length", "offload"})
+MAX_THREADS = 256
+COMMON_OPTIONS = frozenset({"compile", "dtype", "max_sequence_length", "offload", "threads"})
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def check_card(adapter: "DiffusersAdapter", card: ModelCard, folder: Path) -> No
             problem = f"{key} must leave out {', '.join(sorted(unknown))}"
     if offload not in {"auto", *Offload}:
         problem = f"option offload must be auto, {', '.join(Offload)}, not {offload}"
+    if not 1 <= int(card.options.get("threads", 1)) <= MAX_THREADS:
+        problem = f"option threads must be from 1 to {MAX_THREADS}"
     if card.low_memory.get("offload", Offload.MODEL) != Offload.MODEL:
         problem = "low_memory: offload can only be model"
     _raise_for(problem, card, folder)

@@ -34,9 +34,9 @@ SENTENCES = {
         "这台机器昨天就修好了。你可以先试一试，如果还有什么毛病，马上打电话告诉我们。",
     ),
     "en": (
-        "The weather is fine today, and I would like to show my mother the old part of the big city.",
-        "She goes to the library every weekend, reads books for an hour, and walks home past a park.",
-        "The machine was repaired yesterday. Please try it, and maybe call us if there is a problem.",
+        "The weather is fine today, and I would like to show my mother the best part of the city.",
+        "She visits the library every weekend, reads books for an hour, and walks home past a lake.",
+        "The machine was repaired yesterday. Please try it, and maybe call if there is a problem.",
     ),
 }
 """By language."""
