@@ -177,6 +177,8 @@ def _shut(rows: Floats, closures_s: tuple[float, ...], times: Floats, fps: float
         near[frame] = True
         rows[near, OPEN] = 0
         rows[near, PRESS] = 1
+        # Lips that are pressed together are hardly spread.
+        rows[near, WIDTH] = np.minimum(rows[near, WIDTH], 0)
     # A feeling that parts the lips yields to them.
     rows[:, OPEN] *= 1 - np.clip(rows[:, PRESS], 0, 1)
     rows[:, Control.SNEER] *= 1 - np.clip(rows[:, PRESS], 0, 1)

@@ -21,6 +21,9 @@ SHOWS_TEETH = 0.1
 """Gap of the photographed lips, in widths of the mouth, above which the teeth are seen."""
 
 HALF = 0.5
+PRESSED = 0.05
+"""How far pressed lips are past each other, in widths of the mouth."""
+
 COLOURED_LIPS = 25.0
 """Difference between the channels of lips from which on a mouth has all its colour."""
 
@@ -79,12 +82,15 @@ def paint_mouth(frame: Frame, points: Floats, palette: Palette, mouth_width: flo
         palette: of this face.
         mouth_width: pixels, at rest.
     """
-    upper, lower, gap = _parted(points[list(UPPER_INNER)], points[list(LOWER_INNER)])
-    # Lips that were apart in the photo leave a ragged line where they meet; a seam covers it.
-    seam = 0.018 * mouth_width if palette.is_open else 0.0
+    upper, lower, gap, past = _parted(points[list(UPPER_INNER)], points[list(LOWER_INNER)])
+    # Lips that were apart in the photo leave a ragged line where they meet; a seam covers it, the
+    # finer the harder they are pressed.
+    pressed = min(1.0, past / (PRESSED * mouth_width))
+    seam = 0.018 * mouth_width * (1 - 0.7 * pressed) if palette.is_open else 0.0
     if gap < max(1.0, 0.012 * mouth_width) and not seam:
         return
-    upper, lower = upper - [0, seam / 2], lower + [0, seam / 2]
+    half = np.array([0, seam / 2])
+    upper, lower = upper - half, lower + half
     outline = np.concatenate([upper, lower[::-1][1:-1]])
     place = window(outline, frame.shape, margin=6)
     if place is None:
@@ -97,13 +103,14 @@ def paint_mouth(frame: Frame, points: Floats, palette: Palette, mouth_width: flo
     part[:] = (part + (painted - part) * cover[..., None]).astype(np.uint8)
 
 
-def _parted(upper: Floats, lower: Floats) -> tuple[Floats, Floats, float]:
-    """Both rows of points, meeting where they are pressed past each other; the widest gap."""
+def _parted(upper: Floats, lower: Floats) -> tuple[Floats, Floats, float, float]:
+    """Both rows, meeting where they are pressed past each other; widest gap, most pressed past."""
     across = upper[-1] - upper[0]
     down = np.array([-across[1], across[0]]) / max(float(np.linalg.norm(across)), 1e-6)
     gaps = (lower - upper) @ down
-    past = np.minimum(gaps, 0)[:, None] * down / 2
-    return upper + past, lower - past, max(0.0, float(gaps.max()))
+    past = np.minimum(gaps, 0)
+    meet = past[:, None] * down / 2
+    return upper + meet, lower - meet, max(0.0, float(gaps.max())), float(-past.min())
 
 
 class _Inside:

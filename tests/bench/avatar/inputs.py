@@ -35,7 +35,7 @@ SENTENCES = {
     ),
     "en": (
         "The weather is fine today, and I would like to show my mother the best part of the city.",
-        "She visits the library every weekend, reads books for an hour, and walks home past a lake.",
+        "She visits the library every weekend, reads books for an hour, and walks home by bus.",
         "The machine was repaired yesterday. Please try it, and maybe call if there is a problem.",
     ),
 }
@@ -60,7 +60,7 @@ def portraits(folder: Path) -> dict[str, Path]:
         photo = Image.open(path).convert("RGB")
     pictures["photo"] = photo
     pictures["grey, tilted"] = photo.rotate(9, Image.Resampling.BICUBIC).convert("L")
-    found = {}
+    found: dict[str, Path] = {}
     for name, picture in pictures.items():
         found[name] = folder / f"{len(found)}.png"
         picture.save(found[name])

@@ -34,7 +34,11 @@ MAX_LAG_MS = 60.0
 MIN_OVER_CONTROL = 0.3
 MIN_CLOSED = 0.9
 CLOSED_GAP = 0.25
-"""Lips count as closed below this share of the way from the clip's smallest gap to its largest."""
+"""Lips count as closed below this share of the way from the gap at rest to the largest."""
+
+PERCENTILES = (15, 98)
+"""Gap at rest and largest gap. A quarter of a clip's frames are rest; shut lips have a gap of
+0.005 to 0.06 for the mesh, by the face."""
 
 WITHIN_S = {"text": 1 / FPS, "recording": 0.05}
 """How far beside the time lips may meet; a recording is heard, not read."""
@@ -160,7 +164,7 @@ class Stage:
 
 def closed_share(gaps: Floats, closures_s: tuple[float, ...], within_s: float) -> float:
     """Share of the times `closures_s` at which the lips meet; `gaps` at `FPS`."""
-    low, high = np.nanpercentile(gaps, [2, 98])
+    low, high = np.nanpercentile(gaps, PERCENTILES)
     limit = low + CLOSED_GAP * (high - low)
     reach = round(within_s * FPS)
     met = []
