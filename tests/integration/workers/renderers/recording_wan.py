@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from typing_extensions import override
@@ -17,6 +18,8 @@ class RecordingWan(WanAdapter):
 
     The folder is the card's option `frames`.
     """
+
+    options: ClassVar[frozenset[str]] = WanAdapter.options | {"frames"}
 
     @override
     def load(self, card: ModelCard, device: str) -> None:
