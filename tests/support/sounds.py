@@ -30,7 +30,7 @@ def encode_samples(
     samples: npt.NDArray[np.float32], rate: int, container_format: str, codec: str
 ) -> bytes:
     """`samples` float32 [C, T] as a file."""
-    layout = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[samples.shape[0]]
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[0]]
     out = io.BytesIO()
     with av.open(out, "w", format=container_format) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
