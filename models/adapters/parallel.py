@@ -33,6 +33,7 @@ from diffusers import ContextParallelConfig
 from diffusers.utils import logging as diffusers_logging
 
 from models.card import ModelCard, SpecError
+from models.cardparts import Enhancement
 from models.pipeline import (
     Canceled,
     Clip,
@@ -206,7 +207,8 @@ def _load_rank(card: ModelCard, rank: _Rank) -> VideoPipeline:
             rank=rank.number,
             world_size=rank.count,
         )
-    inner = create_pipeline(card)
+    # Enhancement goes round all ranks together, not round each.
+    inner = create_pipeline(card.model_copy(update={"enhance": Enhancement()}))
     inner.load(card, rank.device)
     # "Anything": head counts and token counts need not divide by the number of ranks.
     config = ContextParallelConfig(ulysses_degree=rank.count, ulysses_anything=True)

@@ -215,7 +215,6 @@ def test_what_would_be_rounded_or_ignored_is_refused_before_work(
         ({"options": {"colour": "red"}}, "options must leave out colour"),
         ({"options": {"offload": "moon"}}, "option offload must be auto, none, model, group"),
         ({"options": {"dtype": "int3"}}, "option dtype must be one of"),
-        ({"kinds": ["digital_human"]}, "kinds must leave out digital_human"),
         ({"low_memory": {"batch": 1}}, "low_memory must leave out batch"),
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 from models.card import ModelCard
 from models.catalog import load_catalog
 from models.pipeline import LoadFailed
+from models.hub import OFFLINE
 from models.registry import create_pipeline
 from models.weights import MANIFEST_FILE, find_problem
 from tests.conftest import ROOT
@@ -85,7 +86,8 @@ def reelgate(tmp_path: Path, config_dir: Path, hub: tuple[Hub, str]) -> Reelgate
         "HF_HOME": str(tmp_path / "hf"),
         "COLUMNS": "200",
     }
-    env.pop("HF_HUB_OFFLINE", None)
+    for name in OFFLINE:
+        env.pop(name, None)
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from models.weights.cli import app; app()", *arguments]

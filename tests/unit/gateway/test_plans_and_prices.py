@@ -108,7 +108,7 @@ def test_sound_multiplies_the_price_of_a_video_that_has_it() -> None:
 
 
 def test_a_cheaper_request_keeps_the_sound_where_it_can() -> None:
-    [silent] = load_catalog(CONFIGS / "models.yaml").models
+    silent, *_ = load_catalog(CONFIGS / "models.yaml").models
     card = silent.model_copy(update={"audio": "out"})
     modes = {"standard": Decimal(1), "pro": Decimal(2)}
     prices = price_list("5", multipliers=Multipliers(audio=Decimal("1.5"), mode=modes))

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.adapters.cogvideox import stream_decode
 from models.adapters.family import DiffusersAdapter
 from models.adapters.ltx2_decode import decode_in_time_tiles
+from models.adapters.pixels import to_frames
+from models.adapters.sampling import SkipMeter
 from models.card import ModelCard, SpecError
 from models.pipeline import LoadFailed
 from models.registry import create_pipeline
@@ -118,6 +121,22 @@ def test_pictures_that_would_be_ignored_are_refused(
     with pytest.raises(SpecError) as refusal:
         renderer.generate([BY_NAME[name].spec(card, picture, **{param: given})], watcher)
     assert (refusal.value.param, watcher.steps) == (param, [])
+
+
+@pytest.mark.parametrize(("scale", "passes"), [(0.0, 1), (1.0, 1), (3.0, 2), (8.0, 2)])
+def test_guidance_of_a_job_reaches_the_component_that_guides(
+    load: Load, picture: Path, scale: float, passes: int
+) -> None:
+    ranges = {"guidance_scale": {"min": 0.0, "max": 8.0, "default": 3.0}}
+    renderer, card = load("hunyuan15-t2v", **ranges)
+    assert renderer._loaded is not None
+    pipe = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    meter = SkipMeter()
+    meter.watch(pipe.transformer)
+    spec = BY_NAME["hunyuan15-t2v"].spec(card, picture, guidance_scale=scale)
+    renderer.generate([spec], Watcher())
+    assert meter.calls == passes * spec.num_inference_steps
+    assert pipe.guider.guidance_scale == max(scale, 1.0)
 
 
 def test_sizes_that_a_picture_would_change_are_refused(load: Load) -> None:
@@ -231,6 +250,20 @@ def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -
     expected = levels.to(torch.uint8)[0].permute(1, 2, 3, 0).numpy()
     ours = np.stack([*decode_in_time_tiles(vae, latents, Watcher())])
     assert np.array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_parts_of_a_clip_are_decoded_as_the_stock_decoder_does_it(load: Load, frames: int) -> None:
+    renderer, _ = load("cogvideox-t2v")
+    assert renderer._loaded is not None
+    pipe = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    latents = torch.randn(1, 4, frames, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        stock = pipe.vae.decode(latents / pipe.vae_scaling_factor_image).sample
+    watcher = Watcher()
+    ours = np.stack([*stream_decode(pipe, latents, watcher)])
+    assert np.array_equal(ours, to_frames(stock)[0])
+    assert watcher.steps[-1][1:] == (max(frames // 2, 1), max(frames // 2, 1))
 
 
 @pytest.mark.parametrize("name", ["ltx2", "cogvideox-t2v", "hunyuan15-t2v", "skyreels"])
