@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import torch
 import transformers
 from diffusers import WanPipeline
+from diffusers.utils.export_utils import encode_video
 from diffusers.utils.logging import disable_progress_bar
 
 from models.tiny.evaluate import CHECKPOINT, SAMPLING
@@ -33,8 +33,7 @@ def render(pipeline: Any, *, steps: int, seed: int, path: Path) -> None:
     generator = torch.Generator().manual_seed(seed)
     arguments = SAMPLING | {"num_inference_steps": steps}
     clip = pipeline(prompt=PROMPT, generator=generator, **arguments).frames[0]
-    pixels = (clip * 255).round().astype("uint8")
-    imageio.imwrite(path, pixels, plugin="pyav", codec="libx264", fps=FPS)
+    encode_video(clip, fps=FPS, output_path=str(path))
 
 
 if __name__ == "__main__":
