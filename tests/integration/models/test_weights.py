@@ -14,8 +14,8 @@ import pytest
 
 from models.card import ModelCard
 from models.catalog import load_catalog
-from models.pipeline import LoadFailed
 from models.hub import OFFLINE
+from models.pipeline import LoadFailed
 from models.registry import create_pipeline
 from models.weights import MANIFEST_FILE, find_problem
 from tests.conftest import ROOT
