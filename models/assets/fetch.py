@@ -7,7 +7,6 @@ either whole and right, or not there.
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from models.assets import WITHOUT_FILE, assets_dir, is_within, switched_off
 from models.assets.manifest import FILES, PACKAGES, AssetFile, AssetPackage
+from models.digest import digest_of
 
 # The one Python and system the pinned wheels are of; most are for any. The files taken out of
 # them are data, so they serve everywhere.
@@ -65,15 +65,6 @@ def find_broken(name: str) -> str | None:
     if not path.is_file():
         return "missing"
     return None if digest_of(path) == file.sha256 else "not the pinned file"
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while chunk := source.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

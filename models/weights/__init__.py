@@ -4,15 +4,14 @@
 whether every file is there and whole. Torch-free.
 """
 
-import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.card import ModelCard
+from models.digest import digest_of
 
 MANIFEST_FILE = "reelgate-manifest.json"
-READ_BYTES = 1 << 20
 
 
 class FileRecord(BaseModel):
@@ -92,15 +91,6 @@ def list_files(folder: Path) -> list[str]:
         for path in found
         if str(path) != MANIFEST_FILE and not any(part.startswith(".") for part in path.parts)
     )
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while piece := source.read(READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _size_of(path: Path) -> int:

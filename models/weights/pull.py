@@ -15,12 +15,12 @@ from huggingface_hub import is_offline_mode, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from models.card import ModelCard
+from models.digest import digest_of
 from models.hub import DIR_VARIABLE, Source
 from models.weights import (
     MANIFEST_FILE,
     FileRecord,
     Manifest,
-    digest_of,
     find_broken,
     list_files,
     read_manifest,
