@@ -54,6 +54,8 @@ def _lipsync(card: ModelCard, folder: Path) -> list[str]:
     for clip in stage.clips():
         found.append(stage.measure(*clip))
         _print(found[-1].line())
+    closed = lipsync.closed_in_all(found)
+    _print(f"{closed:.0%} of all {sum(clip.num_closures for clip in found)} closures")
     return lipsync.misses(found)
 
 
