@@ -187,7 +187,7 @@ def test_up_brings_the_dead_back_until_it_is_interrupted(
             os.kill(first, signal.SIGKILL)
             eventually(lambda: worker_pid(data) not in (0, first))
             process.send_signal(signal.SIGINT)
-            process.wait(20)
+            process.wait(120)
         finally:
             process.kill()
     said = log.read_text()
