@@ -167,12 +167,8 @@ def _core_colour(pixels: Floats, difference: Floats) -> Floats:
     return np.asarray(np.median(pixels[is_core], axis=0), dtype=np.float32)
 
 
-def _add_blob(
-    patches: list[Patch], colour: Floats, frame: int, blob: NDArray[np.bool_]
-) -> None:
-    alike = [
-        each for each in patches if float(np.linalg.norm(each.colour - colour)) < SAME_COLOUR
-    ]
+def _add_blob(patches: list[Patch], colour: Floats, frame: int, blob: NDArray[np.bool_]) -> None:
+    alike = [each for each in patches if float(np.linalg.norm(each.colour - colour)) < SAME_COLOUR]
     if not alike:
         patches.append(Patch(colour))
         alike = patches[-1:]

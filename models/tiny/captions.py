@@ -75,7 +75,9 @@ def draw_training_caption(combination: Combination, rng: random.Random) -> str:
 def draw_picture_caption(combination: Combination, rng: random.Random) -> str:
     """Draws a caption for a clip over a background that has no name: it is left out."""
     words = LANGUAGES["zh" if happens(CHINESE_SHARE, rng) else "en"]
-    template = rng.choice([text for _, text in _templates(words, combination) if "{place}" not in text])
+    template = rng.choice(
+        [text for _, text in _templates(words, combination) if "{place}" not in text]
+    )
     motions = [_draw_motion(words, thing, rng) for thing in combination.things]
     return _fill(template, combination, words, motions)
 

@@ -120,7 +120,9 @@ def has_contrast(colour: str, background: str) -> bool:
     """Tells whether a shape of this colour can be seen everywhere on this background."""
     top, bottom = BACKGROUNDS[background]
     return all(
-        math.dist(COLOURS[colour], [a + (b - a) * part / 4 for a, b in zip(top, bottom, strict=True)])
+        math.dist(
+            COLOURS[colour], [a + (b - a) * part / 4 for a, b in zip(top, bottom, strict=True)]
+        )
         >= MIN_CONTRAST
         for part in range(5)
     )

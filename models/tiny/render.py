@@ -73,7 +73,9 @@ class _Canvas:
     frames: Tensor
 
 
-def render(scenes: Sequence[Scene], windows: Sequence[Window] | None = None, part: Stage | None = None) -> Tensor:
+def render(
+    scenes: Sequence[Scene], windows: Sequence[Window] | None = None, part: Stage | None = None
+) -> Tensor:
     """Draws a batch of scenes.
 
     Args:
@@ -152,7 +154,8 @@ def _draw_texture(seed: int, stage: Stage) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     size = (stage.height, stage.width)
     layers = [
-        F.interpolate(torch.randn(1, 3, grid, grid, generator=generator), size, mode="bicubic") * deviation
+        F.interpolate(torch.randn(1, 3, grid, grid, generator=generator), size, mode="bicubic")
+        * deviation
         for grid, deviation in TEXTURE_GRIDS
     ]
     return torch.cat(layers).sum(0)

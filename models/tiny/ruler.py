@@ -117,7 +117,9 @@ def measure(
     scale = 1.0 if clip.dtype == np.uint8 else 255.0
     pixels = clip.astype(np.float32) * np.float32(scale)
     found = segment(pixels)
-    things = tuple(_read_thing(pixels, found.backdrop, each, shapes, colours) for each in found.patches)
+    things = tuple(
+        _read_thing(pixels, found.backdrop, each, shapes, colours) for each in found.patches
+    )
     blank = set(found.broken_frames)
     for thing in things:
         if thing.motion != "blinking":
@@ -202,6 +204,7 @@ def _name_backdrop(backdrop: Floats, backgrounds: Sequence[str]) -> str:
     top, bottom = backdrop[0], backdrop[-1]
     return min(
         backgrounds,
-        key=lambda name: math.dist(BACKGROUNDS[name][0], top)
-        + math.dist(BACKGROUNDS[name][1], bottom),
+        key=lambda name: (
+            math.dist(BACKGROUNDS[name][0], top) + math.dist(BACKGROUNDS[name][1], bottom)
+        ),
     )

@@ -42,7 +42,7 @@ def draw_scene(
     Returns:
         A scene with one item per thing.
     """
-    lanes = split_stage(stage, combination.relation)
+    lanes = split_stage(stage, combination.relation, rng)
     items = tuple(
         Item(
             thing.shape,

@@ -18,6 +18,9 @@ UNIT_SIDE = 64
 CLEARANCE = 1.5
 """Pixels that stay free between a shape and the border, whatever the frame's size."""
 
+MAX_SKEW = 8
+"""Farthest that one of two standing things is from the middle of its lane, in units."""
+
 BLINK_FRAMES = 4
 """Frames a blinking shape is seen and then hidden, in turn; the first frame stands before them."""
 
@@ -71,20 +74,24 @@ def is_hidden(frame: int) -> bool:
     return frame > 0 and (frame - 1) // BLINK_FRAMES % 2 == 1
 
 
-def split_stage(stage: Stage, relation: str | None) -> list[Lane]:
-    """Returns the lane of each thing: the whole stage for one, halves of it for two.
+def split_stage(stage: Stage, relation: str | None, rng: random.Random) -> list[Lane]:
+    """Returns the lane of each thing: the whole stage for one, halves of a square for two.
 
     Args:
         stage: The clip.
         relation: Where the first of two things is, seen from the second; None for one thing.
+        rng: Source of randomness, for the place of the square.
     """
-    width, height = float(stage.width), float(stage.height)
     if relation is None:
-        return [Lane(0, 0, width, height)]
+        return [Lane(0, 0, stage.width, stage.height)]
+    side = min(stage.width, stage.height)
+    left, top = rng.uniform(0, stage.width - side), rng.uniform(0, stage.height - side)
+    right, bottom = left + side, top + side
+    middle_x, middle_y = left + side / 2, top + side / 2
     if relation in ("above", "below"):
-        lanes = [Lane(0, 0, width, height / 2), Lane(0, height / 2, width, height)]
+        lanes = [Lane(left, top, right, middle_y), Lane(left, middle_y, right, bottom)]
     else:
-        lanes = [Lane(0, 0, width / 2, height), Lane(width / 2, 0, width, height)]
+        lanes = [Lane(left, top, middle_x, bottom), Lane(middle_x, top, right, bottom)]
     return lanes if relation in ("above", "left of") else lanes[::-1]
 
 
@@ -111,7 +118,7 @@ def draw_track(motion: str, lane: Lane, unit: float, rng: random.Random) -> Trac
         return _draw_circling(lane, unit, rng)
     if motion == "bouncing":
         return _draw_bouncing(lane, unit, rng)
-    track = _stand(lane, radius, rng)
+    track = _stand(_middle_of(lane, radius, unit) if is_narrow else lane, radius, rng)
     if motion == "rotating":
         return replace(track, spin=rng.uniform(0.6, 0.9) * math.pi)
     return replace(track, is_blinking=motion == "blinking")
@@ -123,7 +130,9 @@ def _draw_straight(
     is_diagonal = all(direction)
     travel = (rng.uniform(20, 28) if is_diagonal else rng.uniform(24, 34)) * unit
     spans = _spans(lane, radius)
-    travel = min(travel, *(high - low for (low, high), step in zip(spans, direction, strict=True) if step))
+    travel = min(
+        travel, *(high - low for (low, high), step in zip(spans, direction, strict=True) if step)
+    )
     ways = []
     for (low, high), step in zip(spans, direction, strict=True):
         near = rng.uniform(low, high - travel * abs(step))
@@ -159,6 +168,18 @@ def _stand(lane: Lane, radius: float, rng: random.Random, around: float = 0.0) -
     (low_x, high_x), (low_y, high_y) = _spans(lane, radius, around)
     centre = (rng.uniform(low_x, high_x), rng.uniform(low_y, high_y))
     return Track(centre, centre, radius, radius)
+
+
+def _middle_of(lane: Lane, radius: float, unit: float) -> Lane:
+    """Shortens a lane round its middle: far apart along their lanes, two things look askew."""
+    reach = radius * REACH + CLEARANCE + MAX_SKEW * unit
+    x, y = (lane.left + lane.right) / 2, (lane.top + lane.bottom) / 2
+    return Lane(
+        max(lane.left, x - reach),
+        max(lane.top, y - reach),
+        min(lane.right, x + reach),
+        min(lane.bottom, y + reach),
+    )
 
 
 def _spans(

@@ -43,9 +43,6 @@ NUM_PROBES = 24
 NUM_KERNEL_AXES, MIN_HIDDEN = 4, 2000
 """Axes and values from which a parameter is a convolution worth orthogonalising."""
 
-EDGES_FROM = 0.5
-"""Share of the run after which edges count; before that they only slow the colours down."""
-
 WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
 """Until which share of the run which share of batches are whole clips, not windows."""
 
@@ -66,7 +63,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """Peak learning rates and batch sizes, as {number of frames: clips}."""
+    """Peak learning rates and batch sizes, as (number of frames, clips).
+
+    `edges_from` is the share of the run after which edges count: in a fresh network they only slow
+    the colours down.
+    """
 
     seed: int = 0
     matrix_rate: float = 3e-3
@@ -75,6 +76,7 @@ class VaeSettings:
     window_batches: tuple[tuple[int, int], ...] = ((5, 32), (9, 20), (17, 10))
     clip_batches: tuple[tuple[int, int], ...] = ((5, 12), (9, 8), (17, 4))
     is_decoder_only: bool = False
+    edges_from: float = 0.5
 
 
 def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> None:
@@ -104,7 +106,9 @@ def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> N
 
     def loss_at(draws: Draws, done: float) -> Tensor:
         batch = _draw_batch(draws.rng, done, settings)
-        return _loss(vae, batch, draws, done, is_decoder_only=settings.is_decoder_only)
+        with_edges = settings.is_decoder_only or done >= settings.edges_from
+        rebuilt, divergence = _rebuild(vae, batch.clips, draws, settings)
+        return _distance(rebuilt, batch, with_edges=with_edges) + KL_WEIGHT * divergence
 
     train(run, budget, settings.seed, loss_at, save_weights)
     run.use_average()
@@ -115,7 +119,7 @@ def decode_unclamped(vae: Vae, latents: Tensor) -> Tensor:
 
     Args:
         vae: The autoencoder.
-        latents: float32 `[N, 24, k+1, h, w]`, not normalised.
+        latents: float32 `[N, 48, k+1, h, w]`, not normalised.
 
     Returns:
         Video `[N, 3, 4k+1, 16h, 16w]`, about [-1, 1].
@@ -168,7 +172,9 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     is_whole = happens(next(share for until, share in WHOLE_CLIP_SHARES if done < until), rng)
     batches = settings.clip_batches if is_whole else settings.window_batches
     (num_frames, num_clips) = rng.choices(batches, weights=(5, 4, 1))[0]
-    part = Stage(*rng.choice(WHOLE_SIZES), num_frames) if is_whole else Stage(CROP, CROP, num_frames)
+    part = (
+        Stage(*rng.choice(WHOLE_SIZES), num_frames) if is_whole else Stage(CROP, CROP, num_frames)
+    )
     stage = part if is_whole else Stage()
     scenes = [draw_autoencoder_scene(stage, rng) for _ in range(num_clips)]
     windows = [draw_window(scene, part, rng) for scene in scenes]
@@ -178,19 +184,17 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     return Batch(clips, 1 + FOREGROUND_WEIGHT * is_foreground)
 
 
-def _loss(vae: Vae, batch: Batch, draws: Draws, done: float, *, is_decoder_only: bool) -> Tensor:
+def _rebuild(vae: Vae, clips: Tensor, draws: Draws, settings: VaeSettings) -> tuple[Tensor, Tensor]:
+    """Returns what the decoder makes of noisy latents, and the posterior's divergence."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        posterior = vae.encode(batch.clips).latent_dist
+        posterior = vae.encode(clips).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float().clamp(-12, 4)
         deviation = (0.5 * log_variance).exp()
-        if is_decoder_only:
+        if settings.is_decoder_only:
             deviation = MAX_LATENT_NOISE * draws.uniform(len(mean)).view(-1, 1, 1, 1, 1)
-        rebuilt = decode_unclamped(vae, mean + deviation * draws.normal(mean))
-    loss = _distance(rebuilt.float(), batch, with_edges=done >= EDGES_FROM or is_decoder_only)
-    if is_decoder_only:
-        return loss
-    divergence: Tensor = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    return loss + KL_WEIGHT * divergence
+        rebuilt: Tensor = decode_unclamped(vae, mean + deviation * draws.normal(mean))
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    return rebuilt.float(), divergence
 
 
 def _distance(rebuilt: Tensor, batch: Batch, *, with_edges: bool) -> Tensor:
