@@ -1,7 +1,7 @@
 """Cuts the shapes of a clip out of its background, frame by frame. Numpy only.
 
-The background is read from the left and right borders, which no shape touches; a blob is a connected
-patch of pixels that differ from it; blobs of one colour are one shape.
+The background is read from the left and right borders, which no shape touches; a blob is a
+connected patch of pixels that differ from it; blobs of one colour are one shape.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The vocabulary of the tiny model: what a caption can name and which words go together.
 
-`tracks.py` gives it geometry, `render.py` pixels, `captions.py` words, and `ruler.py` reads it back.
+`tracks.py` gives it geometry, `render.py` pixels and `captions.py` words; `ruler.py` reads it back.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 
 from models.tiny.config import build_fast_scheduler
 from models.tiny.optimizer import MuonAdamW
-from models.tiny.padding import training_attention
+from models.tiny.padding import PaddedAttention, training_attention
 from models.tiny.train_transformer import (
     IMAGE_SHARE,
     Batch,
@@ -80,6 +80,7 @@ def distil(
     teacher: Parts,
     student: Transformer,
     pool: Pool,
+    *,
     state: Path,
     budget: Budget,
     settings: DistilSettings,
@@ -106,21 +107,20 @@ def distil(
         student.save_pretrained(state.parent / "fast" / "transformer")
         return "weights=averaged"
 
-    with training_attention(teacher.transformer) as guides, training_attention(student) as own:
+    with training_attention(teacher.transformer) as attention, training_attention(student) as own:
 
         def loss_at(draws: Draws, _done: float) -> Tensor:
             batch = draw_batch(pool, settings.num_tokens, draws)
             leg = draw_leg(batch, draws)
-            untold = _Told(embed([""] * len(batch.captions), teacher, guides, draws), guides.bias)
-            told = _Told(embed(batch.captions, teacher, guides, draws), guides.bias)
+            untold = _tell(teacher, [""] * len(batch.captions), attention, draws)
+            told = _tell(teacher, batch.captions, attention, draws)
 
             def guided(here: Tensor, sigma: Tensor) -> Tensor:
                 timesteps = spread_timesteps(sigma, leg.is_free)
-                velocities = []
-                for each in (untold, told):
-                    guides.bias = each.bias
-                    velocities.append(predict(teacher.transformer, here, timesteps, each.text))
-                return torch.lerp(*velocities, settings.guidance_scale)
+                plain, led = (
+                    _listen(teacher, here, timesteps, each, attention) for each in (untold, told)
+                )
+                return torch.lerp(plain, led, settings.guidance_scale)
 
             straight = walk(leg, guided, settings.num_substeps)
             own.bias = told.bias
@@ -150,6 +150,19 @@ def draw_leg(batch: Batch, draws: Draws) -> Leg:
     noise = draws.normal(batch.latents)
     start = torch.lerp(batch.latents, noise, _wide(levels[number]) * is_free)
     return Leg(start, levels[number], levels[number + 1], is_free)
+
+
+def _tell(teacher: Parts, captions: list[str], attention: PaddedAttention, draws: Draws) -> _Told:
+    text = embed(captions, teacher, attention, draws)
+    return _Told(text, attention.bias)
+
+
+def _listen(
+    teacher: Parts, here: Tensor, timesteps: Tensor, told: _Told, attention: PaddedAttention
+) -> Tensor:
+    """Returns the teacher's velocity for one of its two texts."""
+    attention.bias = told.bias
+    return predict(teacher.transformer, here, timesteps, told.text)
 
 
 @torch.no_grad()

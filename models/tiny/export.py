@@ -10,13 +10,13 @@ import torch
 
 from models.tiny.config import build_fast_scheduler, build_scheduler
 from models.tiny.tokenizer import build_tokenizer
-from models.tiny.worlds import WORLD_FILE, WORLD_VERSION
 from models.tiny.untyped import (
     AutoencoderKLWan,
     UMT5EncoderModel,
     WanPipeline,
     WanTransformer3DModel,
 )
+from models.tiny.worlds import WORLD_FILE, WORLD_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path

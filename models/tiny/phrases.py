@@ -58,7 +58,7 @@ ENGLISH = Language(
         "down left": (
             "moving down and left", "moves down and to the left", "moving to the bottom left",
         ),
-        "circling": ("circling", "moving in a circle", "going round in a circle", "orbiting"),
+        "circling": ("circling", "moving round and round", "circling around", "orbiting"),
         "bouncing": ("bouncing", "bouncing up and down", "jumping up and down", "jumping"),
         "growing": ("growing", "getting bigger", "growing larger", "expanding"),
         "shrinking": ("shrinking", "getting smaller", "shrinking in size", "contracting"),

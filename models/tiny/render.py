@@ -179,8 +179,9 @@ def _cover(items: Sequence[Item], canvas: _Canvas, time: Tensor) -> Tensor:
     radius = radius[..., None, None]
     turned_x = (x * angle.cos() + y * angle.sin()) / radius
     turned_y = (y * angle.cos() - x * angle.sin()) / radius
-    outside = distance(items[0].shape, turned_x, turned_y) * radius
-    return (0.5 - outside / EDGE_WIDTH).clamp(0, 1) * _visible(tracks, canvas.frames)
+    outside: Tensor = distance(items[0].shape, turned_x, turned_y) * radius
+    cover = (0.5 - outside / EDGE_WIDTH).clamp(0, 1)
+    return cover * _visible(tracks, canvas.frames)
 
 
 def _visible(tracks: Sequence[Track], frames: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.tiny.blobs import Cutout, Patch, cut_out, segment
+from models.tiny.blobs import Patch, cut_out, segment
 from models.tiny.data import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES
 from models.tiny.fitting import fit, total_turn
 from models.tiny.tracks import UNIT_SIDE

@@ -55,15 +55,14 @@ def _triangle(x: Field, y: Field) -> Field:
 
 def _star(x: Field, y: Field) -> Field:
     """A pentagram, its thin tips cut round: inside lies what one of five lines may leave out."""
-    highest = second = None
-    for turn in range(5):
-        angle = math.pi / 2 + turn * math.tau / 5
-        height = x * math.cos(angle) + y * math.sin(angle)
-        if highest is None or second is None:
-            highest, second = height, height - 9.0
-        else:
-            second = _larger(second, _smaller(highest, height))
-            highest = _larger(highest, height)
+    heights = [
+        x * math.cos(angle) + y * math.sin(angle)
+        for angle in (math.pi / 2 + turn * math.tau / 5 for turn in range(5))
+    ]
+    highest, second = _larger(*heights[:2]), _smaller(*heights[:2])
+    for height in heights[2:]:
+        second = _larger(second, _smaller(highest, height))
+        highest = _larger(highest, height)
     return _larger(second - STAR_INRADIUS, _disc(x, y, STAR_TIP))
 
 

@@ -35,7 +35,6 @@ from models.tiny.untyped import (
     UMT5EncoderModel,
     WanTransformer3DModel,
 )
-
 from models.tiny.widen import widen_vae
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ DEFAULT_CHUNKS = 48
 
 # Gentler rates than from scratch: what is trained on already works.
 GENTLE_MATRIX_RATE = 1.5e-3
-START_MATRIX_RATE = 2e-3
+START_MATRIX_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def run_vae(job: Job) -> None:
             job.start / "vae", torch_dtype=torch.float32, local_files_only=True
         )
         vae = widen_vae(trained)
-        settings = replace(settings, matrix_rate=START_MATRIX_RATE, edges_from=0.0)
+        settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=5e-4, edges_from=0.0)
     train_vae(vae, job.out / "vae.pt", job.budget, settings)
 
 
@@ -119,7 +118,8 @@ def run_distil(job: Job) -> None:
     student = copy.deepcopy(teacher.transformer)
     pool = load_pool(job.out / "latents")
     settings = DistilSettings(seed=job.seed)
-    distil(teacher, student, pool, job.out / "distil.pt", job.budget, settings)
+    state = job.out / "distil.pt"
+    distil(teacher, student, pool, state=state, budget=job.budget, settings=settings)
 
 
 def run_export(job: Job) -> None:

@@ -127,7 +127,8 @@ def train_transformer(
 
 def split_parameters(transformer: Transformer) -> tuple[list[Parameter], list[Parameter]]:
     """Returns the matrices of the blocks, which Muon trains, and all other parameters."""
-    matrices, others = [], []
+    matrices: list[Parameter] = []
+    others: list[Parameter] = []
     for name, each in transformer.named_parameters():
         (matrices if each.ndim > 1 and name.startswith("blocks.") else others).append(each)
     return matrices, others
