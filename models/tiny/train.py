@@ -3,8 +3,8 @@
 The stages, in order: `vae` (autoencoder), `latents` (a pool of encoded clips), `transformer` (with
 the text encoder), `decoder` (the autoencoder's decoder on noisy latents; may run beside
 `transformer`), `distil` (a four-step student of the transformer) and `export`. Each goes on where
-it stopped when the same command runs again; with `--start`, `vae` and `transformer` begin with the
-weights of a finished pipeline. On a CPU, set MALLOC_MMAP_MAX_=0 and
+it stopped when the same command runs again; with `--start-vae` and `--start` the autoencoder and
+the transformer begin with trained weights. On a CPU, set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000 first: glibc otherwise returns large tensors to the system after
 every operation, which makes rendering several times slower.
 """
@@ -54,14 +54,16 @@ START_MATRIX_RATE = 1e-3
 class Job:
     """What every stage is told.
 
-    `out` is the folder of states and results, `num_chunks` the size of the latent pool. `start` is
-    a pipeline folder whose weights are trained further, None to begin anew.
+    `out` is the folder of states and results, `num_chunks` the size of the latent pool. `start_vae`
+    is the folder of an autoencoder and `start` that of a pipeline whose transformer and text
+    encoder are trained further, None to begin anew.
     """
 
     out: Path
     budget: Budget
     seed: int
     num_chunks: int
+    start_vae: Path | None
     start: Path | None
 
 
@@ -69,11 +71,11 @@ def run_vae(job: Job) -> None:
     """Trains encoder and decoder; writes `out/vae`."""
     torch.manual_seed(job.seed)
     settings = VaeSettings(seed=job.seed)
-    if job.start is None:
+    if job.start_vae is None:
         vae = build_vae()
     else:
         trained = AutoencoderKLWan.from_pretrained(
-            job.start / "vae", torch_dtype=torch.float32, local_files_only=True
+            job.start_vae, torch_dtype=torch.float32, local_files_only=True
         )
         vae = widen_vae(trained)
         settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=5e-4, edges_from=0.0)
@@ -175,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=DEFAULT_CHUNKS,
         help="files of the latent pool, 500 clips each",
     )
-    parser.add_argument("--start", type=Path, help="pipeline folder to train further from")
+    parser.add_argument("--start-vae", type=Path, help="autoencoder to train further from")
+    parser.add_argument("--start", type=Path, help="pipeline folder whose transformer goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -186,7 +189,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.stage in (name, "all"):
             minutes = options.minutes or STAGE_MINUTES.get(name)
             budget = Budget(minutes=minutes, num_steps=options.steps)
-            stage(Job(options.out, budget, options.seed, options.chunks, options.start))
+            job = Job(
+                options.out,
+                budget,
+                options.seed,
+                options.chunks,
+                options.start_vae,
+                options.start,
+            )
+            stage(job)
 
 
 if __name__ == "__main__":
