@@ -12,7 +12,6 @@ import torch
 
 from models.tiny.untyped import (
     AutoencoderKLWan,
-    FlowMatchEulerDiscreteScheduler,
     Scheduler,
     TextEncoder,
     Transformer,
@@ -31,6 +30,9 @@ TEXT_WIDTH = 128
 
 FLOW_SHIFT = 3.0
 """Timestep shift, the same in training and in the scheduler."""
+
+NUM_FAST_STEPS = 4
+"""Steps of the distilled sampler."""
 
 INITIAL_LOG_VARIANCE = -4.0
 """Log variance of an untrained posterior; at 0 the noise swamps the signal and training stalls."""
@@ -158,5 +160,16 @@ def build_scheduler() -> Scheduler:
 
 
 def build_fast_scheduler() -> Scheduler:
-    """Builds the sampler of the distilled transformer: plain Euler steps on the same flow."""
-    return FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT, num_train_timesteps=1000)
+    """Builds the sampler of the distilled transformer: plain Euler steps on the same flow.
+
+    First order without its corrector is what makes UniPC that. `FlowMatchEulerDiscreteScheduler`
+    would spend the last of four steps on a noise level of 0.009.
+    """
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        flow_shift=FLOW_SHIFT,
+        num_train_timesteps=1000,
+        solver_order=1,
+        disable_corrector=list(range(NUM_FAST_STEPS)),
+    )

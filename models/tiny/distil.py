@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.tiny.config import build_fast_scheduler
+from models.tiny.config import NUM_FAST_STEPS, build_fast_scheduler
 from models.tiny.optimizer import MuonAdamW
 from models.tiny.padding import PaddedAttention, training_attention
 from models.tiny.train_transformer import (
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
     from models.tiny.latents import Pool
     from models.tiny.untyped import Transformer
-
-NUM_STEPS = 4
-"""Steps of the distilled sampler."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +130,9 @@ def distil(
 
 
 def step_sigmas() -> Tensor:
-    """Returns the noise levels of the distilled sampler, from 1 down to 0: `[NUM_STEPS + 1]`."""
+    """Returns the noise levels of the distilled sampler, from 1 down to 0; one more than steps."""
     scheduler = build_fast_scheduler()
-    scheduler.set_timesteps(NUM_STEPS)
+    scheduler.set_timesteps(NUM_FAST_STEPS)
     sigmas: Tensor = scheduler.sigmas
     return sigmas
 
@@ -144,7 +141,7 @@ def draw_leg(batch: Batch, draws: Draws) -> Leg:
     """Draws which of the four steps each clip is at, and noises it accordingly."""
     num_clips = len(batch.latents)
     levels = step_sigmas()
-    number = torch.randint(NUM_STEPS, (num_clips,), generator=draws.generator)
+    number = torch.randint(NUM_FAST_STEPS, (num_clips,), generator=draws.generator)
     is_image = batch.is_picture | (draws.uniform(num_clips) < IMAGE_SHARE)
     is_free = mark_free(batch.latents, is_image)
     noise = draws.normal(batch.latents)

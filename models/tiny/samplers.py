@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from models.tiny.distil import NUM_STEPS
+from models.tiny.config import NUM_FAST_STEPS
 from models.tiny.export import FAST
 from models.tiny.untyped import (
-    FlowMatchEulerDiscreteScheduler,
     Pipeline,
+    UniPCMultistepScheduler,
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
@@ -58,14 +58,14 @@ def load_fast(checkpoint: Path, pipeline: Pipeline) -> tuple[Pipeline, dict[str,
     """
     folder = checkpoint / FAST
     if not folder.exists():
-        return pipeline, {"num_inference_steps": NUM_STEPS}
+        return pipeline, {"num_inference_steps": NUM_FAST_STEPS}
     fast = copy.copy(pipeline)
     fast.register_modules(
         transformer=WanTransformer3DModel.from_pretrained(
             folder / "transformer", torch_dtype=torch.float32, local_files_only=True
         ),
-        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(
+        scheduler=UniPCMultistepScheduler.from_pretrained(
             folder / "scheduler", local_files_only=True
         ),
     )
-    return fast, {"num_inference_steps": NUM_STEPS, "guidance_scale": 1.0}
+    return fast, {"num_inference_steps": NUM_FAST_STEPS, "guidance_scale": 1.0}

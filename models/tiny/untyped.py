@@ -25,13 +25,12 @@ Tokenizer: TypeAlias = Any
 """A `PreTrainedTokenizerFast`."""
 
 Scheduler: TypeAlias = Any
-"""A `UniPCMultistepScheduler` or a `FlowMatchEulerDiscreteScheduler`."""
+"""A `UniPCMultistepScheduler`."""
 
 Pipeline: TypeAlias = Any
 """A `WanPipeline` or a `WanImageToVideoPipeline`."""
 
 AutoencoderKLWan: Any = diffusers.AutoencoderKLWan
-FlowMatchEulerDiscreteScheduler: Any = diffusers.FlowMatchEulerDiscreteScheduler
 UniPCMultistepScheduler: Any = diffusers.UniPCMultistepScheduler
 WanImageToVideoPipeline: Any = diffusers.WanImageToVideoPipeline
 WanPipeline: Any = diffusers.WanPipeline
