@@ -62,7 +62,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A clip taken apart: `backdrop` is `[H, 3]` in 0..255, one colour a row."""
+    """A clip taken apart: `backdrop` is `[H, W, 3]` in 0..255."""
 
     backdrop: Floats
     patches: list[Patch]
@@ -70,7 +70,7 @@ class Segmentation:
 
 
 def fit_backdrop(pixels: Floats) -> Floats:
-    """Returns the background colour of each row, `[H, 3]`: a straight blend from top to bottom.
+    """Returns the background, `[H, W, 3]`: a straight blend from top to bottom.
 
     Args:
         pixels: `[T, H, W, 3]` in 0..255.
@@ -80,17 +80,18 @@ def fit_backdrop(pixels: Floats) -> Floats:
     rows = np.median(strips.swapaxes(0, 1).reshape(pixels.shape[1], -1, 3), axis=1)
     height = np.arange(len(rows), dtype=np.float32)
     slope, start = np.polyfit(height, rows, 1)
-    return np.asarray(start + slope * height[:, None], dtype=np.float32)
+    blend = (start + slope * height[:, None]).astype(np.float32)
+    return np.broadcast_to(blend[:, None], pixels.shape[1:])
 
 
-def segment(pixels: Floats) -> Segmentation:
-    """Finds the background and the shapes of a clip, the largest first.
+def segment(pixels: Floats, backdrop: Floats) -> Segmentation:
+    """Finds the shapes of a clip, the largest first.
 
     Args:
         pixels: `[T, H, W, 3]` in 0..255.
+        backdrop: The background, `[H, W, 3]`.
     """
-    backdrop = fit_backdrop(pixels)
-    difference = np.abs(pixels - backdrop[None, :, None]).max(-1)
+    difference = np.abs(pixels - backdrop).max(-1)
     mask = difference > MIN_DIFFERENCE
     share = mask.mean((1, 2))
     broken = {int(frame) for frame in np.flatnonzero(share > MAX_AREA)}
@@ -116,15 +117,15 @@ def cut_out(pixels: Floats, backdrop: Floats, patch: Patch) -> dict[int, Cutout]
 
     Args:
         pixels: `[T, H, W, 3]` in 0..255.
-        backdrop: `[H, 3]`.
+        backdrop: `[H, W, 3]`.
         patch: The shape; of several blobs in a frame the largest is taken.
     """
-    towards = patch.colour - backdrop[:, None]
+    towards = patch.colour - backdrop
     scale = (towards * towards).sum(-1)
     cutouts = {}
     for frame, blobs in sorted(patch.blobs.items()):
         near = _widen(max(blobs, key=np.count_nonzero))
-        cover = ((pixels[frame] - backdrop[:, None]) * towards).sum(-1) / scale
+        cover = ((pixels[frame] - backdrop) * towards).sum(-1) / scale
         cover = np.where(near, cover.clip(0, 1), 0).astype(np.float32)
         area = float(cover.sum())
         rows, columns = (np.arange(length) + 0.5 for length in cover.shape)

@@ -36,7 +36,8 @@ class Scores:
     Those from `colour` to `right` (everything at once) are of text-to-video; `relation` is None
     where no prompt named one. `fast_right` is `right` with four steps. `image_to_video` is the
     share with the right motion from a given first frame, `first_frame_psnr_db` how well that frame
-    is kept. `num_blank_clips` counts text-to-video clips with a blank frame. `rebuilt_shape` and
+    is kept; `picture_motion` and `picture_psnr_db` are the same over textures without a name.
+    `num_blank_clips` counts text-to-video clips with a blank frame. `rebuilt_shape` and
     `rebuilt_right` are the shares of rendered clips that survive the autoencoder: no sampling can
     do better. `clip_s` and `fast_clip_s` are the mean times of a text-to-video clip.
     """
@@ -54,6 +55,8 @@ class Scores:
     num_blank_clips: int
     first_frame_psnr_db: float
     image_to_video_shape: float | None
+    picture_motion: float | None
+    picture_psnr_db: float
     rebuilt_shape: float | None
     rebuilt_right: float
     clip_s: float
@@ -87,6 +90,8 @@ def score(results: Results) -> Scores:
         num_blank_clips=sum(each.is_blank for each in from_text),
         first_frame_psnr_db=float(np.mean(results.psnr_db)),
         image_to_video_shape=share(results.from_image, "shape"),
+        picture_motion=share(results.from_picture, "motion"),
+        picture_psnr_db=float(np.mean(results.picture_psnr_db)),
         rebuilt_shape=share(results.rebuilt, "shape"),
         rebuilt_right=_share_right(results.rebuilt),
         clip_s=results.clip_s,

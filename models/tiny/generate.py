@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from PIL import Image
 
 from models.tiny.captions import describe
 from models.tiny.outcomes import Outcome
-from models.tiny.render import render
+from models.tiny.render import Scene, draw_backdrops, render
 from models.tiny.samplers import SAMPLING, load_fast, load_pipelines
-from models.tiny.scenes import draw_scene
+from models.tiny.scenes import draw_picture_scene, draw_scene
 from models.tiny.tracks import Stage
 from models.tiny.training import Draws
 from models.tiny.untyped import Pipeline
@@ -35,12 +36,16 @@ DEFAULT_STAGE = Stage()
 
 @dataclass(frozen=True)
 class Task:
-    """What is generated: the prompts of `wanted`, the size, and the seed of the first clip."""
+    """What is generated: the prompts of `wanted`, the size, and the seed of the first clip.
+
+    With `over_pictures` the rendered clips lie over random textures instead of their backgrounds.
+    """
 
     wanted: list[Combination]
     world: World
     stage: Stage = DEFAULT_STAGE
     seed: int = 1000
+    over_pictures: bool = False
 
     def prompts(self) -> list[str]:
         """Returns a canonical caption per clip; the languages of the world take turns."""
@@ -60,15 +65,18 @@ class Task:
 class Results:
     """The clips of an evaluation, as many of each sort.
 
-    `psnr_db` are the first-frame PSNRs of the image-to-video clips; `clip_s` and `fast_clip_s` are
-    mean times of a text-to-video clip.
+    `from_image` begins with frames of rendered clips, `from_picture` with things over textures
+    that no caption names. `psnr_db` and `picture_psnr_db` are the first-frame PSNRs of these;
+    `clip_s` and `fast_clip_s` are mean times of a text-to-video clip.
     """
 
     from_text: list[Outcome]
     fast: list[Outcome]
     from_image: list[Outcome]
+    from_picture: list[Outcome]
     rebuilt: list[Outcome]
     psnr_db: list[float]
+    picture_psnr_db: list[float]
     clip_s: float
     fast_clip_s: float
 
@@ -89,13 +97,18 @@ def generate(checkpoint: Path, task: Task, **sampling: object) -> Results:
     fast = run_text_to_video(fast_pipeline, task, **fast_sampling)
     ended = time.perf_counter()
     from_image, psnr_db = run_image_to_video(image_to_video, task, **sampling)
+    from_picture, picture_psnr_db = run_image_to_video(
+        image_to_video, dataclasses.replace(task, over_pictures=True), **sampling
+    )
     num_clips = len(task.wanted)
     return Results(
         from_text=from_text,
         fast=fast,
         from_image=from_image,
         rebuilt=run_autoencoder(text_to_video, task),
+        from_picture=from_picture,
         psnr_db=psnr_db,
+        picture_psnr_db=picture_psnr_db,
         clip_s=(middle - started) / num_clips,
         fast_clip_s=(ended - middle) / num_clips,
     )
@@ -132,7 +145,7 @@ def run_image_to_video(
         given = Image.fromarray((image * PEAK).round().astype(np.uint8))
         generator = _generator(task.seed + row)
         clip = pipeline(image=given, prompt=prompt, generator=generator, **arguments).frames[0]
-        outcomes.append(Outcome.read(each, clip, task.world))
+        outcomes.append(Outcome.read(each, clip, task.world, _draw_picture(task, row)))
         psnr_db.append(float(-10 * np.log10(np.mean((clip[0] - image) ** 2))))
     return outcomes, psnr_db
 
@@ -157,10 +170,23 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _draw_video(task: Task, row: int) -> Tensor:
+def _draw_one_scene(task: Task, row: int) -> Scene:
     # A stream of its own: the training pools use small seeds.
     rng = Draws(seed=424_242, step=task.seed + row).rng
-    return render([draw_scene(task.wanted[row], task.stage, rng)])
+    draw = draw_picture_scene if task.over_pictures else draw_scene
+    return draw(task.wanted[row], task.stage, rng)
+
+
+def _draw_video(task: Task, row: int) -> Tensor:
+    return render([_draw_one_scene(task, row)])
+
+
+def _draw_picture(task: Task, row: int) -> Clip | None:
+    """Returns what lies behind the things, `[H, W, 3]` in 0..1, where no word names it."""
+    if not task.over_pictures:
+        return None
+    picture: Clip = draw_backdrops([_draw_one_scene(task, row)])[0, :, 0].permute(1, 2, 0).numpy()
+    return picture
 
 
 def _as_frames(video: Tensor) -> Clip:

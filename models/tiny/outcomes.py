@@ -36,11 +36,11 @@ class Outcome:
     things: tuple[Seen, ...]
 
     @classmethod
-    def read(cls, wanted: Combination, clip: Clip, world: World) -> Outcome:
-        """Measures a clip in the words of a world."""
-        reading = measure(
-            clip, shapes=world.shapes, backgrounds=world.backgrounds, colours=world.colours
-        )
+    def read(
+        cls, wanted: Combination, clip: Clip, world: World, picture: Clip | None = None
+    ) -> Outcome:
+        """Measures a clip in the words of a world, over a known picture (`[H, W, 3]`) if given."""
+        reading = measure(clip, world.shapes, world.backgrounds, world.colours, picture)
         return cls(wanted, clip, reading, _in_order(wanted, reading))
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.tiny.blobs import Patch, cut_out, segment
+from models.tiny.blobs import Patch, cut_out, fit_backdrop, segment
 from models.tiny.data import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES
 from models.tiny.fitting import fit, total_turn
 from models.tiny.tracks import UNIT_SIDE
@@ -94,14 +94,17 @@ def measure(
     shapes: Sequence[str] = SHAPES,
     backgrounds: Sequence[str] = tuple(BACKGROUNDS),
     colours: Sequence[str] = tuple(COLOURS),
+    picture: NDArray[Any] | None = None,
 ) -> Reading:
-    """Measures a clip of one or two things on a plain or blended background.
+    """Measures a clip of one or two things on a plain or blended background, or a given one.
 
     Args:
         clip: `[T, H, W, 3]`, RGB; uint8 in 0..255, or float in 0..1.
         shapes: The shapes there can be.
         backgrounds: The backgrounds there can be.
         colours: The colours there can be.
+        picture: What is behind the things, `[H, W, 3]` as `clip`; without it the background is
+            read from the clip.
 
     Returns:
         The reading; a clip without a thing is read too, with blank frames.
@@ -116,7 +119,10 @@ def measure(
             raise ValueError(f"expected frames [T >= 2, H, W, 3], got {list(clip.shape)}")
     scale = 1.0 if clip.dtype == np.uint8 else 255.0
     pixels = clip.astype(np.float32) * np.float32(scale)
-    found = segment(pixels)
+    backdrop = fit_backdrop(pixels)
+    if picture is not None:
+        backdrop = picture.astype(np.float32) * np.float32(scale)
+    found = segment(pixels, backdrop)
     things = tuple(
         _read_thing(pixels, found.backdrop, each, shapes, colours) for each in found.patches
     )
@@ -201,7 +207,7 @@ def _name_path(path: Floats) -> str | None:
 
 def _name_backdrop(backdrop: Floats, backgrounds: Sequence[str]) -> str:
     """Names the background whose top and bottom colours are nearest."""
-    top, bottom = backdrop[0], backdrop[-1]
+    top, bottom = backdrop[0, 0], backdrop[-1, 0]
     return min(
         backgrounds,
         key=lambda name: (

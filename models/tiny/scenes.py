@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from models.tiny.data import (
     BACKGROUNDS,
     COLOURS,
+    MIN_CONTRAST,
     MOTIONS,
     RGB,
     SHAPES,
@@ -59,9 +61,8 @@ def draw_scene(
 def draw_picture_scene(combination: Combination, stage: Stage, rng: random.Random) -> Scene:
     """Draws the things of a combination over a texture, as in a picture from elsewhere."""
     scene = draw_scene(combination, stage, rng, jitter=10.0)
-    backdrop = Backdrop(
-        _any_colour(rng), _any_colour(rng), _any_slope(rng), texture_seed=rng.getrandbits(32)
-    )
+    start, end = _contrasting_colour(scene, rng), _contrasting_colour(scene, rng)
+    backdrop = Backdrop(start, end, _any_slope(rng), texture_seed=rng.getrandbits(32))
     return replace(scene, backdrop=backdrop)
 
 
@@ -135,6 +136,14 @@ def _any_colour(rng: random.Random) -> RGB:
     if happens(0.5, rng):
         return _jittered(rng.choice(list(COLOURS.values())), 10.0, rng)
     return (rng.uniform(0, 255), rng.uniform(0, 255), rng.uniform(0, 255))
+
+
+def _contrasting_colour(scene: Scene, rng: random.Random) -> RGB:
+    """Draws a colour in which all items of a scene stand out."""
+    while True:
+        colour = _any_colour(rng)
+        if all(math.dist(colour, item.rgb) >= MIN_CONTRAST for item in scene.items):
+            return colour
 
 
 def _any_slope(rng: random.Random) -> tuple[float, float]:

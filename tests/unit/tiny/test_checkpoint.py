@@ -124,6 +124,8 @@ def test_the_closing_line_is_short_and_stable() -> None:
         num_blank_clips=2,
         first_frame_psnr_db=28.0,
         image_to_video_shape=0.6,
+        picture_motion=0.7,
+        picture_psnr_db=20.0,
         rebuilt_shape=0.99,
         rebuilt_right=0.98,
         clip_s=0.1,
@@ -139,7 +141,7 @@ def test_the_closing_line_is_short_and_stable() -> None:
 def test_a_clip_with_a_blank_frame_counts_as_wrong(pipelines: tuple[Pipeline, Pipeline]) -> None:
     (good,) = run_text_to_video(pipelines[0], ONE)
     blank = Outcome.read(good.wanted, good.clip * 0, FIRST_WORLD)
-    scores = score(Results([good, blank], [good], [good], [good], [30.0], 0.1, 0.05))
+    scores = score(Results([good, blank], *([good],) * 4, [30.0], [20.0], 0.1, 0.05))
     assert scores.num_blank_clips == 1
     assert scores.colour == 0.5
     assert scores.right <= 0.5 * scores.fast_right
