@@ -109,7 +109,7 @@ def draw_track(motion: str, lane: Lane, unit: float, rng: random.Random) -> Trac
         The track, in pixels.
     """
     is_narrow = min(lane.right - lane.left, lane.bottom - lane.top) < UNIT_SIDE * unit
-    radius = (rng.uniform(8, 9.5) if is_narrow else rng.uniform(10, 13)) * unit
+    radius = (rng.uniform(9, 10.4) if is_narrow else rng.uniform(11, 13.5)) * unit
     if motion in DIRECTIONS:
         return _draw_straight(DIRECTIONS[motion], lane, unit, radius, rng)
     if motion in ("growing", "shrinking"):
@@ -118,7 +118,10 @@ def draw_track(motion: str, lane: Lane, unit: float, rng: random.Random) -> Trac
         return _draw_circling(lane, unit, rng)
     if motion == "bouncing":
         return _draw_bouncing(lane, unit, rng)
-    track = _stand(_middle_of(lane, radius, unit) if is_narrow else lane, radius, rng)
+    if is_narrow:
+        track = _stand(_middle_of(lane, radius, unit), radius, rng)
+    else:
+        track = _stand(lane, rng.uniform(12, 17) * unit, rng)
     if motion == "rotating":
         return replace(track, spin=rng.uniform(0.6, 0.9) * math.pi)
     return replace(track, is_blinking=motion == "blinking")
@@ -143,7 +146,7 @@ def _draw_straight(
 
 
 def _draw_resizing(motion: str, lane: Lane, unit: float, rng: random.Random) -> Track:
-    small, large = rng.uniform(6.5, 8.5) * unit, rng.uniform(15, 19) * unit
+    small, large = rng.uniform(7, 9) * unit, rng.uniform(16, 19) * unit
     track = _stand(lane, large, rng)
     if motion == "growing":
         return replace(track, start_radius=small)
@@ -151,13 +154,13 @@ def _draw_resizing(motion: str, lane: Lane, unit: float, rng: random.Random) -> 
 
 
 def _draw_circling(lane: Lane, unit: float, rng: random.Random) -> Track:
-    radius, orbit = rng.uniform(8.5, 10.5) * unit, rng.uniform(11, 13) * unit
+    radius, orbit = rng.uniform(9.5, 11) * unit, rng.uniform(10, 12) * unit
     track = _stand(lane, radius, rng, around=orbit)
     return replace(track, orbit=orbit, phase=rng.uniform(0, math.tau))
 
 
 def _draw_bouncing(lane: Lane, unit: float, rng: random.Random) -> Track:
-    radius, hop = rng.uniform(8.5, 11) * unit, rng.uniform(18, 26) * unit
+    radius, hop = rng.uniform(9.5, 12) * unit, rng.uniform(18, 24) * unit
     (low_x, high_x), (low_y, high_y) = _spans(lane, radius)
     ground = rng.uniform(low_y + hop, high_y)
     centre = (rng.uniform(low_x, high_x), ground)

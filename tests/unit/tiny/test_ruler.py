@@ -156,6 +156,14 @@ def test_single_blank_frames_are_counted() -> None:
     assert reading.motion is None, "the first frame says nothing about where it started"
 
 
+def test_a_thing_that_comes_late_does_not_blink() -> None:
+    clip = BACKDROP.copy()
+    for frame in range(5, 17):
+        paint(clip, frame, 20, 20, 16)
+    reading = measure(clip)
+    assert (reading.motion, reading.num_blank_frames) == (None, 5)
+
+
 def test_a_second_thing_that_comes_late_makes_blank_frames() -> None:
     clip = BACKDROP.copy()
     for frame in range(17):
