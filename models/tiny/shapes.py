@@ -57,7 +57,7 @@ def _star(x: Field, y: Field) -> Field:
     """A pentagram, its thin tips cut round: inside lies what one of five lines may leave out."""
     heights = [
         x * math.cos(angle) + y * math.sin(angle)
-        for angle in (math.pi / 2 + turn * math.tau / 5 for turn in range(5))
+        for angle in (turn * math.tau / 5 - math.pi / 2 for turn in range(5))
     ]
     highest, second = _larger(*heights[:2]), _smaller(*heights[:2])
     for height in heights[2:]:

@@ -120,3 +120,13 @@ def test_a_scene_has_the_things_of_its_combination() -> None:
     scene = draw_scene(Combination(things, "white", "below"), STAGE, Draws(5, 0).rng)
     assert [item.shape for item in scene.items] == ["star", "moon"]
     assert scene.items[0].track.start[1] > scene.items[1].track.start[1]
+
+
+def test_a_star_points_up_and_a_heart_down() -> None:
+    for shape, sign in (("star", -1), ("heart", 1), ("triangle", -1)):
+        scene = Scene(STAGE, BROWN, (Item(shape, COLOURS["cyan"], STILL),))
+        rows = ((render([scene])[0, 2, 0] - render([scene])[0, 2, 0, 0, 0]).abs() > 0.5).sum(1)
+        covered = rows.nonzero().flatten()
+        tip, base = (covered[0], covered[-1]) if sign < 0 else (covered[-1], covered[0])
+        assert rows[tip] < rows[base + sign * 2]
+        assert rows[tip] < 6
