@@ -134,14 +134,14 @@ def step_sigmas() -> Tensor:
     scheduler = build_fast_scheduler()
     scheduler.set_timesteps(NUM_FAST_STEPS)
     sigmas: Tensor = scheduler.sigmas
-    return sigmas
+    return sigmas.to(torch.get_default_device())
 
 
 def draw_leg(batch: Batch, draws: Draws) -> Leg:
     """Draws which of the four steps each clip is at, and noises it accordingly."""
     num_clips = len(batch.latents)
     levels = step_sigmas()
-    number = torch.randint(NUM_FAST_STEPS, (num_clips,), generator=draws.generator)
+    number = draws.integers(NUM_FAST_STEPS, num_clips)
     is_image = batch.is_picture | (draws.uniform(num_clips) < IMAGE_SHARE)
     is_free = mark_free(batch.latents, is_image)
     noise = draws.normal(batch.latents)

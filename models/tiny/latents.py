@@ -110,7 +110,7 @@ def encode_chunk(vae: Vae, path: Path, stage: Stage, rng: random.Random) -> None
         for each, over_texture in zip(combinations, is_picture, strict=True)
     ]
     batches = [scenes[first : first + batch_size] for first in range(0, num_clips, batch_size)]
-    latents = torch.cat([_encode(vae, render(batch)) for batch in batches]).half()
+    latents = torch.cat([_encode(vae, render(batch)) for batch in batches]).half().cpu()
     words = [(list(map(tuple, each.things)), *each[1:]) for each in combinations]
     partial = path.with_suffix(".partial")
     torch.save((words, is_picture, latents), partial)
@@ -126,7 +126,7 @@ def load_pool(folder: Path) -> Pool:
     Returns:
         The pool; its statistics belong in the autoencoder's config.
     """
-    chunks = [torch.load(path) for path in sorted(folder.glob("*.pt"))]
+    chunks = [torch.load(path, map_location="cpu") for path in sorted(folder.glob("*.pt"))]
     values = torch.cat([latents.float().transpose(0, 1).flatten(1) for *_, latents in chunks], 1)
     mean, std = values.mean(1), values.std(1)
     shapes = [tuple(latents.shape[1:]) for *_, latents in chunks]
@@ -139,7 +139,7 @@ def load_pool(folder: Path) -> Pool:
             Bucket(
                 [_as_combination(*each) for words, *_ in same for each in words],
                 torch.tensor([each for _, marks, _ in same for each in marks]),
-                (raw - mean.view(wide)) / std.view(wide),
+                ((raw - mean.view(wide)) / std.view(wide)).to(torch.get_default_device()),
                 count / len(chunks),
             )
         )

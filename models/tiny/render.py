@@ -151,14 +151,13 @@ def _draw_layer(
 
 def _draw_texture(seed: int, stage: Stage) -> Tensor:
     """Returns smooth noise `[3, H, W]` about 0, finer and fainter layers over coarse ones."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     size = (stage.height, stage.width)
-    layers = [
-        F.interpolate(torch.randn(1, 3, grid, grid, generator=generator), size, mode="bicubic")
-        * deviation
-        for grid, deviation in TEXTURE_GRIDS
-    ]
-    return torch.cat(layers).sum(0)
+    clouds = torch.zeros(1, 3, *size, device="cpu")
+    for grid, deviation in TEXTURE_GRIDS:
+        coarse = torch.randn(1, 3, grid, grid, generator=generator, device="cpu")
+        clouds += F.interpolate(coarse, size, mode="bicubic") * deviation
+    return clouds[0].to(torch.get_default_device())
 
 
 def _cover(items: Sequence[Item], canvas: _Canvas, time: Tensor) -> Tensor:
@@ -186,11 +185,9 @@ def _cover(items: Sequence[Item], canvas: _Canvas, time: Tensor) -> Tensor:
 
 def _visible(tracks: Sequence[Track], frames: Tensor) -> Tensor:
     """Returns 0 where a blinking item is hidden and else 1: `[N, T, 1, 1]`."""
-    rows = [
-        [float(not (track.is_blinking and is_hidden(number))) for number in numbers]
-        for track, numbers in zip(tracks, frames.tolist(), strict=True)
-    ]
-    return torch.tensor(rows)[..., None, None]
+    is_blinking = torch.tensor([[track.is_blinking] for track in tracks])
+    is_seen: Tensor = ~(is_blinking & is_hidden(frames))
+    return is_seen.float()[..., None, None]
 
 
 def _count(starts: list[int], length: int) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from models.tiny.data import DIRECTIONS
-from models.tiny.shapes import REACH
+from models.tiny.shapes import REACH, Field
 
 if TYPE_CHECKING:
     import random
@@ -69,9 +69,10 @@ class Lane:
     bottom: float
 
 
-def is_hidden(frame: int) -> bool:
-    """Tells whether a blinking shape is hidden in a frame, counted from 0."""
-    return frame > 0 and (frame - 1) // BLINK_FRAMES % 2 == 1
+def is_hidden(frame: Field) -> Field:
+    """Tells whether a blinking shape is hidden in a frame, or in each of a tensor of frames."""
+    group = (frame + BLINK_FRAMES - 1) // BLINK_FRAMES
+    return (group > 0) & (group % 2 == 0)
 
 
 def split_stage(stage: Stage, relation: str | None, rng: random.Random) -> list[Lane]:

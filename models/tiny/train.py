@@ -15,9 +15,10 @@ import argparse
 import copy
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -77,14 +78,14 @@ def run_vae(job: Job) -> None:
         trained = AutoencoderKLWan.from_pretrained(
             job.start_vae, torch_dtype=torch.float32, local_files_only=True
         )
-        vae = widen_vae(trained)
+        vae = _on_device(widen_vae(trained))
         settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=5e-4, edges_from=0.0)
     train_vae(vae, job.out / "vae.pt", job.budget, settings)
 
 
 def run_latents(job: Job) -> None:
     """Encodes the pool; writes `out/latents` and the statistics in `out/latents.json`."""
-    vae = AutoencoderKLWan.from_pretrained(job.out / "vae").eval()
+    vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae").eval())
     encode_pool(vae, job.out / "latents", job.num_chunks, job.seed)
     pool = load_pool(job.out / "latents")
     statistics = {"latents_mean": pool.mean, "latents_std": pool.std}
@@ -107,7 +108,7 @@ def run_transformer(job: Job) -> None:
 
 def run_decoder(job: Job) -> None:
     """Trains the decoder alone; updates `out/vae`, whose encoder stays as it is."""
-    vae = AutoencoderKLWan.from_pretrained(job.out / "vae")
+    vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae"))
     settings = VaeSettings(
         seed=job.seed + 1, matrix_rate=GENTLE_MATRIX_RATE, other_rate=5e-4, is_decoder_only=True
     )
@@ -151,7 +152,7 @@ def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
     transformer = WanTransformer3DModel.from_pretrained(
         folder / "transformer", torch_dtype=torch.float32, local_files_only=True
     )
-    return Parts(transformer.train(), text_encoder.train(), tokenizer)
+    return Parts(_on_device(transformer.train()), _on_device(text_encoder.train()), tokenizer)
 
 
 STAGES: dict[str, Callable[[Job], None]] = {
@@ -181,23 +182,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="pipeline folder whose transformer goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="where torch trains, such as cuda")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, stage in STAGES.items():
-        if options.stage in (name, "all"):
-            minutes = options.minutes or STAGE_MINUTES.get(name)
-            budget = Budget(minutes=minutes, num_steps=options.steps)
-            job = Job(
-                options.out,
-                budget,
-                options.seed,
-                options.chunks,
-                options.start_vae,
-                options.start,
-            )
-            stage(job)
+    # Being inside such a context costs a little on every operation, so not for the default.
+    where = nullcontext() if options.device == "cpu" else torch.device(options.device)
+    with where:
+        for name, stage in STAGES.items():
+            if options.stage in (name, "all"):
+                stage(_plan(options, name))
+
+
+def _plan(options: argparse.Namespace, stage: str) -> Job:
+    minutes = options.minutes or STAGE_MINUTES.get(stage)
+    return Job(
+        out=options.out,
+        budget=Budget(minutes=minutes, num_steps=options.steps),
+        seed=options.seed,
+        num_chunks=options.chunks,
+        start_vae=options.start_vae,
+        start=options.start,
+    )
+
+
+def _on_device(model: Any) -> Any:  # noqa: ANN401 - what `untyped` lets through
+    """Moves a loaded model to torch's default device, where built ones are already."""
+    return model.to(torch.get_default_device())
 
 
 if __name__ == "__main__":

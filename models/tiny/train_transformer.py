@@ -15,7 +15,7 @@ from models.tiny.captions import draw_picture_caption, draw_training_caption
 from models.tiny.config import FLOW_SHIFT
 from models.tiny.optimizer import MuonAdamW
 from models.tiny.padding import PaddedAttention, padding_bias, training_attention
-from models.tiny.training import Budget, Draws, Run, train
+from models.tiny.training import Budget, Draws, Run, half_precision, train
 from models.tiny.untyped import TextEncoder, Tokenizer, Transformer
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def draw_batch(pool: Pool, num_tokens: int, draws: Draws) -> Batch:
     """
     (bucket,) = draws.rng.choices(pool.buckets, [each.share for each in pool.buckets])
     num_clips = max(2, num_tokens // bucket.num_tokens)
-    rows = torch.randint(len(bucket.combinations), (num_clips,), generator=draws.generator)
+    rows = draws.integers(len(bucket.combinations), num_clips)
     is_picture = bucket.is_picture[rows]
     captions = [
         (draw_picture_caption if over_texture else draw_training_caption)(
@@ -224,7 +224,7 @@ def embed(captions: list[str], parts: Parts, attention: PaddedAttention, draws: 
     mask = tokens.attention_mask
     lengths = torch.tensor(draws.rng.choices(PADDED_LENGTHS, k=len(captions)))
     attention.bias = padding_bias(mask, lengths)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with half_precision(mask):
         embedded = parts.text_encoder(input_ids=tokens.input_ids, attention_mask=mask)
     hidden: Tensor = embedded.last_hidden_state * mask.unsqueeze(-1)
     return hidden
@@ -232,7 +232,7 @@ def embed(captions: list[str], parts: Parts, attention: PaddedAttention, draws: 
 
 def predict(transformer: Transformer, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
     """Returns the predicted velocity (noise minus data), float32 in the shape of `noised`."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with half_precision(noised):
         (velocity,) = transformer(
             hidden_states=noised, timestep=timesteps, encoder_hidden_states=text, return_dict=False
         )

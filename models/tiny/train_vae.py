@@ -16,7 +16,7 @@ from models.tiny.optimizer import MuonAdamW
 from models.tiny.render import draw_backdrops, render
 from models.tiny.scenes import draw_autoencoder_scene, draw_scene, draw_window
 from models.tiny.tracks import Stage
-from models.tiny.training import Budget, Draws, Run, train
+from models.tiny.training import Budget, Draws, Run, half_precision, train
 from models.tiny.untyped import Vae, unpatchify
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
 
 def _rebuild(vae: Vae, clips: Tensor, draws: Draws, settings: VaeSettings) -> tuple[Tensor, Tensor]:
     """Returns what the decoder makes of noisy latents, and the posterior's divergence."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with half_precision(clips):
         posterior = vae.encode(clips).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float().clamp(-12, 4)
         deviation = (0.5 * log_variance).exp()
