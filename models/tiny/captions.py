@@ -1,59 +1,38 @@
-"""Puts a combination into words: one canonical sentence, and many others to train on."""
+"""Puts a combination into words: one canonical sentence, and many others to train on.
+
+Two languages speak over one vocabulary; what differs between them is in `phrases.py`.
+"""
 
 from __future__ import annotations
 
+import re
 import string
 from typing import TYPE_CHECKING
 
-from models.tiny.data import Combination, happens
+from models.tiny.data import Combination, Thing, happens
+from models.tiny.phrases import CHINESE, ENGLISH, LANGUAGES, Language
 
 if TYPE_CHECKING:
     import random
 
-PHRASES: dict[str, tuple[str, ...]] = {
-    "right": (
-        "moving right", "moving to the right", "going right", "moves right", "sliding right",
-        "moving from left to right",
-    ),
-    "left": (
-        "moving left", "moving to the left", "going left", "moves left", "sliding left",
-        "moving from right to left",
-    ),
-    "up": ("moving up", "moving upwards", "going up", "moves up", "rising"),
-    "down": ("moving down", "moving downwards", "going down", "moves down", "falling"),
-    "still": ("standing still", "not moving", "staying still", "at rest"),
-    "growing": ("growing", "getting bigger", "growing larger", "expanding"),
-    "shrinking": ("shrinking", "getting smaller", "shrinking in size", "contracting"),
-}  # fmt: skip
-"""Ways to say a motion, the canonical one first."""
-
-FILLERS = (
-    "a", "nice", "simple", "beautiful", "cinematic", "video", "of", "the", "clip", "4k", "smooth",
-    "slow", "please", "shot", "animation", "scene", "with", "bright", "colour", "color", "high",
-    "quality", "detailed", "style", "realistic", "and", "in", "at", "to", "from", "camera", "light",
-)  # fmt: skip
-"""Words that say nothing about the clip; the model learns to pass over them."""
-
-TEMPLATES: tuple[tuple[int, str], ...] = (
-    (55, "a {colour} {shape} {phrase} on a {background} background"),
-    (10, "{colour} {shape} {phrase}, {background} background"),
-    (7, "on a {background} background, a {colour} {shape} is {phrase}"),
-    (8, "a {colour} {shape} {phrase}"),
-    (6, "the {shape} {phrase}"),
-    (5, "{phrase}"),
-    (4, "a {colour} {shape} on {background}"),
-    (5, "video of a {colour} {shape} {phrase} against a {background} background."),
-)
-"""Sentences with their weights; some leave attributes out, which are then free."""
-
+CHINESE_SHARE = 0.4
 CANONICAL_SHARE = 0.3
+FIRST_PHRASE_SHARE = 0.4
+NOISE_SHARE = 0.25
 EMPTY_SHARE = 0.08
 JUNK_SHARE = 0.04
 
 
-def describe(combination: Combination) -> str:
-    """Returns the canonical caption, such as "a red circle moving up on a gray background"."""
-    return _fill(TEMPLATES[0][1], combination, PHRASES[combination.motion][0])
+def describe(combination: Combination, language: str = "en") -> str:
+    """Returns the canonical caption, such as "a red circle moving up on a gray background".
+
+    Args:
+        combination: What the clip shows.
+        language: "en" or "zh".
+    """
+    words = LANGUAGES[language]
+    motions = [words.motions[thing.motion][0] for thing in combination.things]
+    return _fill(_templates(words, combination)[0][1], combination, words, motions)
 
 
 def draw_caption(combination: Combination, rng: random.Random) -> str:
@@ -64,16 +43,17 @@ def draw_caption(combination: Combination, rng: random.Random) -> str:
         rng: Source of randomness.
 
     Returns:
-        A sentence with synonyms, sometimes filler words, junk letters or a capital.
+        An English or Chinese sentence with synonyms, sometimes noise words or a capital.
     """
+    language = "zh" if happens(CHINESE_SHARE, rng) else "en"
     if happens(CANONICAL_SHARE, rng):
-        return describe(combination)
-    phrases = PHRASES[combination.motion]
-    phrase = rng.choice(phrases) if happens(0.6, rng) else phrases[0]
-    template = rng.choices([t for _, t in TEMPLATES], weights=[w for w, _ in TEMPLATES])[0]
-    text = _fill(template, combination, phrase)
-    if happens(0.25, rng):
-        text = _surround(text, rng)
+        return describe(combination, language)
+    words = LANGUAGES[language]
+    weights, templates = zip(*_templates(words, combination), strict=True)
+    motions = [_draw_motion(words, thing, rng) for thing in combination.things]
+    text = _fill(rng.choices(templates, weights)[0], combination, words, motions)
+    if happens(NOISE_SHARE, rng):
+        text = _surround(text, words, rng)
     return text[0].upper() + text[1:] if happens(0.2, rng) else text
 
 
@@ -87,24 +67,63 @@ def draw_training_caption(combination: Combination, rng: random.Random) -> str:
     if chance < EMPTY_SHARE:
         return ""
     if chance < EMPTY_SHARE + JUNK_SHARE:
-        return " ".join(_draw_noise_word(rng, 0.5) for _ in range(rng.randint(1, 6)))
+        words = rng.choice((ENGLISH, CHINESE))
+        return " ".join(_draw_noise_word(words, rng, 0.5) for _ in range(rng.randint(1, 6)))
     return draw_caption(combination, rng)
 
 
-def _fill(template: str, combination: Combination, phrase: str) -> str:
-    text = template.format(phrase=phrase, **combination._asdict())
-    return text.replace("a orange", "an orange")
+def draw_picture_caption(combination: Combination, rng: random.Random) -> str:
+    """Draws a caption for a clip over a background that has no name: it is left out."""
+    words = LANGUAGES["zh" if happens(CHINESE_SHARE, rng) else "en"]
+    template = rng.choice(
+        [text for _, text in _templates(words, combination) if "{place}" not in text]
+    )
+    motions = [_draw_motion(words, thing, rng) for thing in combination.things]
+    return _fill(template, combination, words, motions)
 
 
-def _surround(text: str, rng: random.Random) -> str:
+def _templates(words: Language, combination: Combination) -> tuple[tuple[int, str], ...]:
+    return words.single if combination.relation is None else words.pair
+
+
+def _draw_motion(words: Language, thing: Thing, rng: random.Random) -> str:
+    phrases = words.motions[thing.motion]
+    return phrases[0] if happens(FIRST_PHRASE_SHARE, rng) else rng.choice(phrases)
+
+
+def _fill(template: str, combination: Combination, words: Language, motions: list[str]) -> str:
+    first = combination.things[0]
+    values = {
+        "colour": words.colours[first.colour],
+        "shape": words.shapes[first.shape],
+        "motion": motions[0],
+        "place": words.backgrounds[combination.background],
+    }
+    if combination.relation is not None:
+        values["relation"] = words.relations[combination.relation]
+        values["other"] = _name_other(combination.things[1], words, motions[1])
+    text = template.format(**values)
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+
+
+def _name_other(thing: Thing, words: Language, motion: str) -> str:
+    colour, shape = words.colours[thing.colour], words.shapes[thing.shape]
+    if thing.motion in words.adjectives:
+        return words.qualified.format(
+            adjective=words.adjectives[thing.motion], colour=colour, shape=shape
+        )
+    return words.moving.format(motion=motion, colour=colour, shape=shape)
+
+
+def _surround(text: str, words: Language, rng: random.Random) -> str:
     """Puts one to three noise words before or after a sentence."""
     for _ in range(rng.randint(1, 3)):
-        word = _draw_noise_word(rng, 0.7)
+        word = _draw_noise_word(words, rng, 0.7)
         text = f"{word} {text}" if happens(0.5, rng) else f"{text} {word}"
     return text
 
 
-def _draw_noise_word(rng: random.Random, filler_share: float) -> str:
+def _draw_noise_word(words: Language, rng: random.Random, filler_share: float) -> str:
     if happens(filler_share, rng):
-        return rng.choice(FILLERS)
+        return rng.choice(words.fillers)
     return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 5)))

@@ -12,7 +12,7 @@ app = typer.Typer(help="The shipped small model: train it or score it.", no_args
 
 @app.command(context_settings=PASS_ON)
 def train(context: typer.Context) -> None:
-    """Make the checkpoint from nothing, in about two hours on two cores; see `train --help`."""
+    """Make a checkpoint, stage by stage and resumable; `train --help` has the minutes of each."""
     from models.tiny.train import main
 
     main(context.args)

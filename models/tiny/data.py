@@ -1,23 +1,19 @@
-"""The world of the tiny model: one coloured shape that moves over a plain background.
+"""The vocabulary of the tiny model: what a caption can name and which words go together.
 
-This is the vocabulary and the geometry, in plain Python. `render.py` turns it into pixels,
-`captions.py` into words, and `ruler.py` reads it back from pixels.
+`tracks.py` gives it geometry, `render.py` pixels and `captions.py` words; `ruler.py` reads it back.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import random
-from dataclasses import dataclass
-from itertools import product
-from typing import NamedTuple
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
 
-NUM_FRAMES = 17
-"""Frames in a clip."""
+from models.tiny.shapes import OUTLINES, can_turn
 
-SIZE = 64
-"""Height and width of a clip in pixels; all lengths below are pixels of this canvas."""
+if TYPE_CHECKING:
+    import random
 
 RGB = tuple[float, float, float]
 """Red, green and blue in 0..255."""
@@ -31,91 +27,87 @@ COLOURS: dict[str, RGB] = {
     "cyan": (40, 210, 220),
     "orange": (250, 140, 20),
     "white": (245, 245, 245),
+    "black": (15, 15, 15),
+    "purple": (120, 40, 180),
+    "pink": (255, 160, 190),
+    "lime": (160, 240, 50),
 }
 
-BACKGROUNDS: dict[str, RGB] = {
-    "black": (10, 10, 10),
-    "gray": (110, 110, 110),
-    "white": (245, 245, 245),
-    "brown": (90, 50, 20),
+BACKGROUNDS: dict[str, tuple[RGB, RGB]] = {
+    "black": ((10, 10, 10), (10, 10, 10)),
+    "gray": ((110, 110, 110), (110, 110, 110)),
+    "white": ((245, 245, 245), (245, 245, 245)),
+    "brown": ((90, 50, 20), (90, 50, 20)),
+    "navy": ((15, 25, 80), (15, 25, 80)),
+    "sunset": ((70, 30, 100), (245, 130, 70)),
+    "sky": ((60, 130, 220), (215, 235, 250)),
+    "forest": ((10, 35, 30), (70, 120, 70)),
 }
+"""Colours at the top and at the bottom of a frame, blended in between."""
 
-SHAPES = ("circle", "square", "triangle")
-
-SQUARE_HALF_SIDE = 0.9
-TRIANGLE_INRADIUS = 0.7
-TRIANGLE_DROP = 0.2
-"""Sizes and downward offset relative to a shape's radius; they make the areas alike."""
-
-MOTIONS = ("right", "left", "up", "down", "still", "growing", "shrinking")
+SHAPES = tuple(OUTLINES)
 
 DIRECTIONS: dict[str, tuple[int, int]] = {
     "right": (1, 0),
     "left": (-1, 0),
     "up": (0, -1),
     "down": (0, 1),
+    "up right": (1, -1),
+    "up left": (-1, -1),
+    "down right": (1, 1),
+    "down left": (-1, 1),
 }
-"""Unit step (x, y) of each moving motion; y points down."""
+"""Step (x, y) of each moving motion; y points down."""
 
-MIN_CONTRAST = 150.0
-"""Smallest distance in RGB (0..442) between a shape and its background.
+MOTIONS = (
+    *DIRECTIONS, "circling", "bouncing", "growing", "shrinking", "rotating", "blinking", "still",
+)  # fmt: skip
 
-It leaves out white on white, green, blue on gray, red, green on brown: pairs that a blurred clip
-cannot show.
+OPPOSITES = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
+
+RELATIONS = tuple(OPPOSITES)
+"""Where the first of two things is, seen from the second."""
+
+PAIR_MOTIONS: dict[str, tuple[str, ...]] = {
+    relation: (*ways, "rotating", "blinking", "still")
+    for relation, ways in (
+        ("above", ("right", "left")),
+        ("below", ("right", "left")),
+        ("left of", ("up", "down")),
+        ("right of", ("up", "down")),
+    )
+}
+"""Motions that keep a relation true from the first frame to the last."""
+
+MIN_CONTRAST = 140.0
+"""Smallest distance in RGB (0..442) between a thing and all it can be in front of or beside.
+
+It leaves out white on white, green or blue on gray, red on brown: pairs a blurred clip cannot show.
 """
 
-NUM_HELD_OUT = 64
-HELD_OUT_SEED = 1234
+PAIR_SHARE = 0.35
+STILL_SHARE = 0.5
+HELD_OUT_PART = 16
+"""One in this many combinations is held out; every score is on these."""
 
 
-class Combination(NamedTuple):
-    """What a caption can say about a clip."""
+class Thing(NamedTuple):
+    """What a caption can say about one shape."""
 
     colour: str
     shape: str
     motion: str
+
+
+class Combination(NamedTuple):
+    """What a caption can say about a clip.
+
+    With two things, `relation` says where the first is, seen from the second.
+    """
+
+    things: tuple[Thing, ...]
     background: str
-
-
-@dataclass(frozen=True)
-class Track:
-    """Where a shape is and how large: linear from the first frame to the last, in pixels."""
-
-    start: tuple[float, float]
-    end: tuple[float, float]
-    start_radius: float
-    end_radius: float
-
-
-def has_contrast(colour: str, background: str) -> bool:
-    """Tells whether a shape of this colour can be seen on this background."""
-    return math.dist(COLOURS[colour], BACKGROUNDS[background]) >= MIN_CONTRAST
-
-
-@functools.cache
-def list_combinations() -> tuple[Combination, ...]:
-    """Lists all combinations with enough contrast, in a stable order."""
-    return tuple(
-        Combination(*words)
-        for words in product(COLOURS, SHAPES, MOTIONS, BACKGROUNDS)
-        if has_contrast(words[0], words[3])
-    )
-
-
-@functools.cache
-def list_held_out() -> tuple[Combination, ...]:
-    """Lists the combinations that the transformer never trains on; every score is on these."""
-    shuffled = list(list_combinations())
-    # A fixed shuffle, no secret.
-    random.Random(HELD_OUT_SEED).shuffle(shuffled)  # noqa: S311
-    return tuple(shuffled[:NUM_HELD_OUT])
-
-
-@functools.cache
-def list_training() -> tuple[Combination, ...]:
-    """Lists the combinations that the transformer trains on, in a stable order."""
-    held_out = set(list_held_out())
-    return tuple(each for each in list_combinations() if each not in held_out)
+    relation: str | None = None
 
 
 def happens(share: float, rng: random.Random) -> bool:
@@ -123,46 +115,62 @@ def happens(share: float, rng: random.Random) -> bool:
     return rng.random() < share
 
 
-def draw_track(motion: str, rng: random.Random) -> Track:
-    """Draws start, size and speed of a shape that never touches the border.
+@functools.cache
+def has_contrast(colour: str, background: str) -> bool:
+    """Tells whether a shape of this colour can be seen everywhere on this background."""
+    top, bottom = BACKGROUNDS[background]
+    return all(
+        math.dist(
+            COLOURS[colour], [a + (b - a) * part / 4 for a, b in zip(top, bottom, strict=True)]
+        )
+        >= MIN_CONTRAST
+        for part in range(5)
+    )
+
+
+def is_held_out(combination: Combination) -> bool:
+    """Tells whether the transformer never trains on a combination; the same on every machine."""
+    words = [*combination.things, combination.background, combination.relation]
+    return zlib.crc32(repr(words).encode()) % HELD_OUT_PART == 0
+
+
+def draw_combination(rng: random.Random, *, held_out: bool = False) -> Combination:
+    """Draws what a clip shows: mostly one thing, else two.
 
     Args:
-        motion: One of `MOTIONS`. A moving shape travels at least 24 pixels; a growing one more
-            than triples its area.
-        rng: Source of randomness; a track takes a fixed number of draws per motion.
+        rng: Source of randomness.
+        held_out: Whether to draw from the combinations kept for scores, or from all others.
 
     Returns:
-        The track on the 64x64 canvas.
+        A combination whose colours stand out and whose motions can be seen.
     """
-    if motion in ("growing", "shrinking"):
-        return _draw_resizing_track(motion, rng)
-    radius = rng.uniform(9, 13)
-    margin = radius * 1.25 + 1.5
-    low, high = margin, SIZE - margin
-    start = end = (rng.uniform(low, high), rng.uniform(low, high))
-    if motion in DIRECTIONS:
-        distance = min(rng.uniform(24, 34), high - low)
-        first = rng.uniform(low, high - distance)
-        start, end = _along(DIRECTIONS[motion], start, first, first + distance)
-    return Track(start, end, radius, radius)
+    while True:
+        drawn = _draw_pair(rng) if happens(PAIR_SHARE, rng) else _draw_single(rng)
+        if is_held_out(drawn) is held_out:
+            return drawn
 
 
-def _draw_resizing_track(motion: str, rng: random.Random) -> Track:
-    small, large = rng.uniform(6, 8), rng.uniform(14.5, 18)
-    margin = large * 1.25 + 1.5
-    centre = (rng.uniform(margin, SIZE - margin), rng.uniform(margin, SIZE - margin))
-    if motion == "growing":
-        return Track(centre, centre, small, large)
-    return Track(centre, centre, large, small)
+def _draw_single(rng: random.Random) -> Combination:
+    background = rng.choice(list(BACKGROUNDS))
+    colour = rng.choice([each for each in COLOURS if has_contrast(each, background)])
+    return Combination((_draw_thing(colour, MOTIONS, rng),), background)
 
 
-def _along(
-    direction: tuple[int, int], point: tuple[float, float], near: float, far: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Replaces the moving coordinate of a point by the two ends of its way."""
-    x, y = point
-    if direction[0] + direction[1] < 0:
-        near, far = far, near
-    if direction[0]:
-        return (near, y), (far, y)
-    return (x, near), (x, far)
+def _draw_pair(rng: random.Random) -> Combination:
+    relation = rng.choice(RELATIONS)
+    background = rng.choice(list(BACKGROUNDS))
+    visible = [each for each in COLOURS if has_contrast(each, background)]
+    first = rng.choice(visible)
+    second = rng.choice(
+        [each for each in visible if math.dist(COLOURS[each], COLOURS[first]) >= MIN_CONTRAST]
+    )
+    motions = PAIR_MOTIONS[relation]
+    others = ("still",) if happens(STILL_SHARE, rng) else motions
+    things = (_draw_thing(first, motions, rng), _draw_thing(second, others, rng))
+    return Combination(things, background, relation)
+
+
+def _draw_thing(colour: str, motions: tuple[str, ...], rng: random.Random) -> Thing:
+    motion = rng.choice(motions)
+    shapes = [each for each in SHAPES if motion != "rotating" or can_turn(each)]
+    return Thing(colour, rng.choice(shapes), motion)

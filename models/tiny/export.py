@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.tiny.config import build_scheduler
+from models.tiny.config import build_fast_scheduler, build_scheduler
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.untyped import (
     AutoencoderKLWan,
@@ -16,19 +16,24 @@ from models.tiny.untyped import (
     WanPipeline,
     WanTransformer3DModel,
 )
+from models.tiny.worlds import WORLD_FILE, WORLD_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FAST = "fast"
+"""Folder of the distilled transformer and its scheduler inside a pipeline's."""
 
 
 def export(parts: Path, folder: Path) -> None:
     """Writes the pipeline in float16, about a ten-thousandth off the float32 output.
 
     Args:
-        parts: Folder with trained `vae`, `transformer` and `text_encoder`, and the `latents.json`
-            that holds the latents' statistics.
+        parts: Folder with trained `vae`, `transformer` and `text_encoder`, maybe `fast`, and the
+            `latents.json` that holds the latents' statistics.
         folder: Gets `model_index.json` and one folder per part. It says `WanPipeline`;
-            `WanImageToVideoPipeline.from_pretrained` loads it as well.
+            `WanImageToVideoPipeline.from_pretrained` loads it as well. `fast` holds the distilled
+            transformer with its scheduler, and `world.json` says which vocabulary was trained.
     """
     vae = AutoencoderKLWan.from_pretrained(parts / "vae")
     vae.register_to_config(**json.loads((parts / "latents.json").read_text()))
@@ -41,6 +46,11 @@ def export(parts: Path, folder: Path) -> None:
         expand_timesteps=True,
     )
     pipeline.to(torch.float16).save_pretrained(folder)
+    if (parts / FAST).exists():
+        fast = WanTransformer3DModel.from_pretrained(parts / FAST / "transformer")
+        fast.to(torch.float16).save_pretrained(folder / FAST / "transformer")
+        build_fast_scheduler().save_pretrained(folder / FAST / "scheduler")
+    (folder / WORLD_FILE).write_text(json.dumps({"version": WORLD_VERSION}) + "\n")
     for path in folder.rglob("*.safetensors"):
         # They are written readable by their owner alone.
         path.chmod(0o644)

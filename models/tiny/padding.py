@@ -92,7 +92,7 @@ def _attend(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: object
 ) -> Tensor:
     """Attends in float32, whatever autocast says; tensors are `[N, length, heads, width]`."""
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(query.device.type, enabled=False):
         query, key, value = (each.float().transpose(1, 2) for each in (query, key, value))
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
         return attended.transpose(1, 2)

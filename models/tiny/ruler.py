@@ -1,7 +1,7 @@
-"""Reads a clip back from its pixels: what colour, which shape, how it moved, on what background.
+"""Reads a clip back from its pixels: which things, how they moved, where, on what background.
 
-Numpy only, so that a test can measure a decoded MP4 without loading torch. The background is the
-median of the border; the object is whatever differs from it.
+Numpy only, so that a test can measure a decoded MP4 without loading torch. `blobs.py` cuts the
+shapes out, `fitting.py` compares their outlines with perfect ones.
 """
 
 from __future__ import annotations
@@ -12,70 +12,102 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.tiny.data import BACKGROUNDS, COLOURS, RGB, SHAPES, SIZE
+from models.tiny.blobs import Patch, cut_out, fit_backdrop, segment
+from models.tiny.data import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES
+from models.tiny.fitting import fit, total_turn
+from models.tiny.tracks import UNIT_SIDE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
 
-MIN_DIFFERENCE = 50.0
-"""Largest channel difference (of 255) to the background from which a pixel is object."""
-
-MIN_AREA, MAX_AREA = 0.005, 0.6
-"""Share of a frame that the object takes; a frame outside this is blank or broken."""
-
 MIN_TRAVEL = 8.0
-"""Travel of the centroid, in pixels of a 64-pixel clip, that counts as moving."""
+"""Travel of the centroid, in pixels of a frame with a short side of 64, that counts as moving."""
+
+MIN_SLANT = 0.45
+"""Smaller way over larger from which a movement is diagonal."""
 
 MIN_GROWTH = 1.8
 """Last area over first that counts as growing; its inverse counts as shrinking."""
 
+MIN_TURN = math.radians(50)
+"""Turn from first frame to last that counts as rotating."""
+
+MIN_HIDDEN, MAX_HIDDEN = 0.2, 0.7
+"""Share of frames in which a blinking thing is hidden."""
+
 
 @dataclass(frozen=True)
-class Reading:
-    """What a clip shows, in the words of `data.py`.
+class Seen:
+    """One thing of a clip, in the words of `data.py`.
 
-    `colour` and `shape` are None when every frame is blank, `motion` when the first or the last
-    one is. `travel` is the centroid's way (x, y) in pixels of a 64-pixel clip, `growth` the last
-    area over the first, `misfit` the share (0 is perfect) by which the object differs from the
-    best-fitting shape.
+    `motion` is None when the thing is missing at the start or the end. `travel` is the centroid's
+    way (x, y) in pixels of a frame with a short side of 64, `growth` the last area over the first,
+    `misfit` the share (0 is perfect) by which it differs from the best-fitting shape.
     """
 
-    colour: str | None
-    shape: str | None
+    colour: str
+    shape: str
     motion: str | None
-    background: str
-    num_frames: int
-    num_blank_frames: int
     travel: tuple[float, float]
     growth: float
     misfit: float
+    centre: tuple[float, float]
+    hidden_frames: frozenset[int]
 
 
 @dataclass(frozen=True)
-class _Cutout:
-    """The object cut out of its background.
+class Reading:
+    """What a clip shows.
 
-    `cover` is `[T, H, W]` in 0..1, `area` `[T]` in pixels, `x` and `y` are offsets from the
-    centroid, `[T, 1, W]` and `[T, H, 1]`, and `centre` is `[2, T]`, x above y.
+    `things` are the larger first; `count` also counts further shapes of the same colour. A frame
+    is blank when it is broken or a thing is missing that does not blink.
     """
 
-    cover: Floats
-    area: Floats
-    x: Floats
-    y: Floats
-    centre: Floats
+    things: tuple[Seen, ...]
+    count: int
+    background: str
+    num_frames: int
+    num_blank_frames: int
+
+    @property
+    def colour(self) -> str | None:
+        """The colour of the largest thing; None when every frame is blank."""
+        return self.things[0].colour if self.things else None
+
+    @property
+    def shape(self) -> str | None:
+        """The shape of the largest thing; None when every frame is blank."""
+        return self.things[0].shape if self.things else None
+
+    @property
+    def motion(self) -> str | None:
+        """The motion of the largest thing; None when it does not start or end in sight."""
+        return self.things[0].motion if self.things else None
 
 
-def measure(clip: NDArray[Any]) -> Reading:
-    """Measures a clip of one object on a plain background.
+def measure(
+    clip: NDArray[Any],
+    shapes: Sequence[str] = SHAPES,
+    backgrounds: Sequence[str] = tuple(BACKGROUNDS),
+    colours: Sequence[str] = tuple(COLOURS),
+    picture: NDArray[Any] | None = None,
+) -> Reading:
+    """Measures a clip of one or two things on a plain or blended background, or a given one.
 
     Args:
         clip: `[T, H, W, 3]`, RGB; uint8 in 0..255, or float in 0..1.
+        shapes: The shapes there can be.
+        backgrounds: The backgrounds there can be.
+        colours: The colours there can be.
+        picture: What is behind the things, `[H, W, 3]` as `clip`; without it the background is
+            read from the clip.
 
     Returns:
-        The reading; a clip without an object is read too, with blank frames.
+        The reading; a clip without a thing is read too, with blank frames.
 
     Raises:
         ValueError: The array is not a clip of at least two frames.
@@ -87,99 +119,98 @@ def measure(clip: NDArray[Any]) -> Reading:
             raise ValueError(f"expected frames [T >= 2, H, W, 3], got {list(clip.shape)}")
     scale = 1.0 if clip.dtype == np.uint8 else 255.0
     pixels = clip.astype(np.float32) * np.float32(scale)
-    background = _border_colour(pixels)
-    difference = np.abs(pixels - background).max(-1)
-    share = (difference > MIN_DIFFERENCE).mean((1, 2))
-    is_blank = (share < MIN_AREA) | (share > MAX_AREA)
-    named_background = _nearest(background, BACKGROUNDS)
-    num_blank = int(is_blank.sum())
-    if is_blank.all():
-        nothing = (0.0, 0.0)
-        return Reading(None, None, None, named_background, len(clip), num_blank, nothing, 1.0, 1.0)
-    colour = _object_colour(pixels[~is_blank], difference[~is_blank])
-    cutout = _cut_out(pixels, background, colour, difference)
-    travel, growth = _travel(cutout)
-    misfits = [_misfit(cutout, shape) for shape in SHAPES]
+    backdrop = fit_backdrop(pixels)
+    if picture is not None:
+        backdrop = picture.astype(np.float32) * np.float32(scale)
+    found = segment(pixels, backdrop)
+    things = tuple(
+        _read_thing(pixels, found.backdrop, each, shapes, colours) for each in found.patches
+    )
+    blank = set(found.broken_frames)
+    for thing in things:
+        if thing.motion != "blinking":
+            blank |= thing.hidden_frames
     return Reading(
-        colour=_nearest(colour, COLOURS),
-        shape=SHAPES[int(np.argmin(misfits))],
-        motion=None if is_blank[0] or is_blank[-1] else _name_motion(travel, growth),
-        background=named_background,
+        things=things,
+        count=sum(each.count for each in found.patches),
+        background=_name_backdrop(found.backdrop, backgrounds),
         num_frames=len(clip),
-        num_blank_frames=num_blank,
-        travel=travel,
+        num_blank_frames=len(blank) if things else len(clip),
+    )
+
+
+def name_relation(first: Seen, second: Seen) -> str:
+    """Returns where the first thing is, seen from the second, on the whole."""
+    right, down = (a - b for a, b in zip(first.centre, second.centre, strict=True))
+    if abs(right) > abs(down):
+        return "right of" if right > 0 else "left of"
+    return "below" if down > 0 else "above"
+
+
+def _read_thing(
+    pixels: Floats, backdrop: Floats, patch: Patch, shapes: Sequence[str], colours: Sequence[str]
+) -> Seen:
+    cutouts = cut_out(pixels, backdrop, patch)
+    path = np.array([each.centre for each in cutouts.values()]) * UNIT_SIDE / min(pixels.shape[1:3])
+    fits = {shape: fit(list(cutouts.values()), shape) for shape in shapes}
+    shape = min(shapes, key=lambda name: float(np.median(fits[name][0])))
+    misfits, turns = fits[shape]
+    hidden = frozenset(range(len(pixels))) - cutouts.keys()
+    areas = [each.area for each in cutouts.values()]
+    growth = areas[-1] / max(areas[0], 1.0)
+    across, down = (path[-1] - path[0]).tolist()
+    return Seen(
+        colour=min(colours, key=lambda name: math.dist(COLOURS[name], patch.colour)),
+        shape=shape,
+        motion=_name_motion(path, growth, total_turn(turns, shape), hidden, len(pixels)),
+        travel=(across, down),
         growth=growth,
-        misfit=min(misfits),
+        misfit=float(misfits.mean()),
+        centre=(float(path[:, 0].mean()), float(path[:, 1].mean())),
+        hidden_frames=hidden,
     )
 
 
-def _border_colour(pixels: Floats) -> Floats:
-    edge = max(2, pixels.shape[1] // 32)
-    strips = (
-        pixels[:, :edge], pixels[:, -edge:], pixels[:, :, :edge], pixels[:, :, -edge:],
-    )  # fmt: skip
-    border = np.concatenate([strip.reshape(-1, 3) for strip in strips])
-    return np.asarray(np.median(border, axis=0), dtype=np.float32)
-
-
-def _object_colour(pixels: Floats, difference: Floats) -> Floats:
-    """Returns the median colour of the pixels that differ most; edges are mixtures."""
-    strongest = difference.max((1, 2), keepdims=True)
-    is_core = (difference > MIN_DIFFERENCE) & (difference >= 0.7 * strongest)
-    return np.asarray(np.median(pixels[is_core], axis=0), dtype=np.float32)
-
-
-def _cut_out(pixels: Floats, background: Floats, colour: Floats, difference: Floats) -> _Cutout:
-    towards = colour - background
-    cover = ((pixels - background) @ towards / (towards @ towards)).clip(0, 1)
-    # Faint noise over thousands of pixels would outweigh a small object.
-    cover = np.where(difference > MIN_DIFFERENCE / 2, cover, 0).astype(np.float32)
-    area = cover.sum((1, 2)).clip(1e-6)
-    rows, columns = (np.arange(length, dtype=np.float32) + 0.5 for length in cover.shape[1:])
-    centre_x = (cover * columns).sum((1, 2)) / area
-    centre_y = (cover * rows[:, None]).sum((1, 2)) / area
-    return _Cutout(
-        cover=cover,
-        area=area,
-        x=columns[None, None, :] - centre_x[:, None, None],
-        y=rows[None, :, None] - centre_y[:, None, None],
-        centre=np.stack([centre_x, centre_y]),
-    )
-
-
-def _travel(cutout: _Cutout) -> tuple[tuple[float, float], float]:
-    height, width = cutout.cover.shape[1:]
-    step = cutout.centre[:, -1] - cutout.centre[:, 0]
-    growth = float(cutout.area[-1] / max(cutout.area[0], 1.0))
-    return (float(step[0]) * SIZE / width, float(step[1]) * SIZE / height), growth
-
-
-def _name_motion(travel: tuple[float, float], growth: float) -> str:
-    x, y = travel
-    if max(abs(x), abs(y)) >= MIN_TRAVEL:
-        if abs(x) > abs(y):
-            return "right" if x > 0 else "left"
-        return "down" if y > 0 else "up"
+def _name_motion(
+    path: Floats, growth: float, turn: float, hidden: frozenset[int], num_frames: int
+) -> str | None:
+    if 0 not in hidden and MIN_HIDDEN <= len(hidden) / num_frames <= MAX_HIDDEN:
+        return "blinking"
+    if hidden & {0, num_frames - 1}:
+        return None
+    along = _name_path(path)
+    if along is not None:
+        return along
     if growth > MIN_GROWTH:
         return "growing"
-    return "shrinking" if growth < 1 / MIN_GROWTH else "still"
+    if growth < 1 / MIN_GROWTH:
+        return "shrinking"
+    return "rotating" if abs(turn) > MIN_TURN else "still"
 
 
-def _misfit(cutout: _Cutout, shape: str) -> float:
-    """Compares all frames with a perfect shape of the same centre and area."""
-    area = cutout.area[:, None, None]
-    x, y = np.abs(cutout.x), cutout.y
-    if shape == "circle":
-        distance = np.sqrt(x**2 + y**2) - np.sqrt(area / math.pi)
-    elif shape == "square":
-        distance = np.maximum(x, np.abs(y)) - np.sqrt(area) / 2
-    else:
-        # An equilateral triangle's area is 3 sqrt(3) times its squared inradius.
-        inradius = np.sqrt(area / (27**0.5))
-        distance = np.maximum(0.75**0.5 * x - 0.5 * y, y) - inradius
-    perfect = (0.5 - distance).clip(0, 1)
-    return float(np.abs(perfect - cutout.cover).sum() / cutout.area.sum())
+def _name_path(path: Floats) -> str | None:
+    """Names a movement of the centre, `[T, 2]`; None where it stays in its place."""
+    width, height = np.ptp(path, axis=0)
+    across, down = path[-1] - path[0]
+    way = max(abs(across), abs(down))
+    if way < max(width, height) / 2 and height >= MIN_TRAVEL:
+        return "circling" if width >= height / 2 else "bouncing"
+    if way < MIN_TRAVEL:
+        return None
+    slant = min(abs(across), abs(down)) / way
+    step = tuple(
+        int(np.sign(value)) if slant >= MIN_SLANT or abs(value) == way else 0
+        for value in (across, down)
+    )
+    return next(name for name, each in DIRECTIONS.items() if each == step)
 
 
-def _nearest(colour: Floats, named: dict[str, RGB]) -> str:
-    return min(named, key=lambda name: math.dist(named[name], colour))
+def _name_backdrop(backdrop: Floats, backgrounds: Sequence[str]) -> str:
+    """Names the background whose top and bottom colours are nearest."""
+    top, bottom = backdrop[0, 0], backdrop[-1, 0]
+    return min(
+        backgrounds,
+        key=lambda name: (
+            math.dist(BACKGROUNDS[name][0], top) + math.dist(BACKGROUNDS[name][1], bottom)
+        ),
+    )

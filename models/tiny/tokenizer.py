@@ -1,40 +1,48 @@
-"""A WordPiece tokenizer over the caption words that reads any string.
+"""A WordPiece tokenizer over the words and Chinese characters of captions that reads any string.
 
-Unknown words fall into single letters; what is not ASCII becomes `<unk>`. Nothing is downloaded.
+Unknown words fall into single letters, other scripts into `<unk>`. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
+import re
 import string
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from models.tiny.captions import FILLERS, PHRASES, TEMPLATES
-from models.tiny.data import BACKGROUNDS, COLOURS, SHAPES
+from models.tiny.phrases import LANGUAGES, Language
 from models.tiny.untyped import PreTrainedTokenizerFast, Tokenizer
 
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 """Padding is 0 and the end of a text is 1, as in UMT5."""
 
-EXTRA_WORDS = ("two", "small", "large", "big")
-"""Words no caption uses yet; room for later training without a new vocabulary."""
-
 MAX_NUM_TOKENS = 512
 
 
 def build_vocabulary() -> dict[str, int]:
-    """Returns all tokens with their ids: special tokens, single characters, then whole words."""
-    words = {*COLOURS, *BACKGROUNDS, *SHAPES, *FILLERS, *EXTRA_WORDS}
-    for phrases in PHRASES.values():
-        words.update(*(phrase.split() for phrase in phrases))
-    for _, template in TEMPLATES:
-        words.update(word.strip(".,") for word in template.split() if "{" not in word)
+    """Returns all tokens with their ids: special tokens, characters, then whole English words."""
+    pieces = {piece for each in LANGUAGES.values() for piece in _split(each)}
+    is_word = {piece: piece.isascii() for piece in pieces}
     tokens = list(SPECIAL_TOKENS)
     for character in string.ascii_lowercase + string.digits + string.punctuation:
         tokens += [character, f"##{character}"]
-    tokens += sorted(words)
+    tokens += sorted(piece for piece in pieces if not is_word[piece])
+    tokens += sorted(piece for piece in pieces if is_word[piece])
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+
+
+def _split(language: Language) -> set[str]:
+    """Returns all words and Chinese characters that captions of a language hold."""
+    texts: list[str] = [*language.fillers, *language.adjectives.values(), "an"]
+    for names in (language.colours, language.shapes, language.backgrounds, language.relations):
+        texts += names.values()
+    for phrases in language.motions.values():
+        texts += phrases
+    for _, template in (*language.single, *language.pair):
+        texts.append(re.sub(r"{\w+}", " ", template))
+    texts += [re.sub(r"{\w+}", " ", each) for each in (language.qualified, language.moving)]
+    return set(re.findall(r"[a-z0-9]+|[^\x00-\x7f]", " ".join(texts)))
 
 
 def build_tokenizer() -> Tokenizer:

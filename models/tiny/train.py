@@ -2,8 +2,9 @@
 
 The stages, in order: `vae` (autoencoder), `latents` (a pool of encoded clips), `transformer` (with
 the text encoder), `decoder` (the autoencoder's decoder on noisy latents; may run beside
-`transformer`) and `export`. Each goes on where it stopped; with `--start` the transformer begins
-with the weights of a finished pipeline, on another schedule. On a CPU, set MALLOC_MMAP_MAX_=0 and
+`transformer`), `distil` (a four-step student of the transformer) and `export`. Each goes on where
+it stopped when the same command runs again; with `--start-vae` and `--start` the autoencoder and
+the transformer begin with trained weights. On a CPU, set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000 first: glibc otherwise returns large tensors to the system after
 every operation, which makes rendering several times slower.
 """
@@ -11,15 +12,18 @@ every operation, which makes rendering several times slower.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from models.tiny.config import build_text_encoder, build_transformer, build_vae
+from models.tiny.distil import DistilSettings, distil
 from models.tiny.export import export
 from models.tiny.latents import encode_pool, load_pool
 from models.tiny.tokenizer import build_tokenizer
@@ -32,44 +36,57 @@ from models.tiny.untyped import (
     UMT5EncoderModel,
     WanTransformer3DModel,
 )
+from models.tiny.widen import widen_vae
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-DEFAULT_MINUTES = 35.0
-DEFAULT_CLIPS = 12_000
+STAGE_MINUTES = {"vae": 80.0, "transformer": 150.0, "decoder": 30.0, "distil": 40.0}
+"""Default length of each training stage on one core; `latents` takes about 20 for its default."""
 
+DEFAULT_CHUNKS = 48
 
 # Gentler rates than from scratch: what is trained on already works.
 GENTLE_MATRIX_RATE = 1.5e-3
+START_MATRIX_RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class Job:
     """What every stage is told.
 
-    `out` is the folder of states and results, `num_clips` the size of the latent pool. `start` is
-    a pipeline folder whose transformer and text encoder are trained further, None to begin anew.
+    `out` is the folder of states and results, `num_chunks` the size of the latent pool. `start_vae`
+    is the folder of an autoencoder and `start` that of a pipeline whose transformer and text
+    encoder are trained further, None to begin anew.
     """
 
     out: Path
     budget: Budget
     seed: int
-    num_clips: int
+    num_chunks: int
+    start_vae: Path | None
     start: Path | None
 
 
 def run_vae(job: Job) -> None:
     """Trains encoder and decoder; writes `out/vae`."""
     torch.manual_seed(job.seed)
-    vae = build_vae()
-    train_vae(vae, job.out / "vae.pt", job.budget, VaeSettings(seed=job.seed))
+    settings = VaeSettings(seed=job.seed)
+    if job.start_vae is None:
+        vae = build_vae()
+    else:
+        trained = AutoencoderKLWan.from_pretrained(
+            job.start_vae, torch_dtype=torch.float32, local_files_only=True
+        )
+        vae = _on_device(widen_vae(trained))
+        settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=5e-4, edges_from=0.0)
+    train_vae(vae, job.out / "vae.pt", job.budget, settings)
 
 
 def run_latents(job: Job) -> None:
     """Encodes the pool; writes `out/latents` and the statistics in `out/latents.json`."""
-    vae = AutoencoderKLWan.from_pretrained(job.out / "vae").eval()
-    encode_pool(vae, job.out / "latents", job.num_clips, job.seed)
+    vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae").eval())
+    encode_pool(vae, job.out / "latents", job.num_chunks, job.seed)
     pool = load_pool(job.out / "latents")
     statistics = {"latents_mean": pool.mean, "latents_std": pool.std}
     (job.out / "latents.json").write_text(json.dumps(statistics))
@@ -91,11 +108,21 @@ def run_transformer(job: Job) -> None:
 
 def run_decoder(job: Job) -> None:
     """Trains the decoder alone; updates `out/vae`, whose encoder stays as it is."""
-    vae = AutoencoderKLWan.from_pretrained(job.out / "vae")
+    vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae"))
     settings = VaeSettings(
         seed=job.seed + 1, matrix_rate=GENTLE_MATRIX_RATE, other_rate=5e-4, is_decoder_only=True
     )
     train_vae(vae, job.out / "decoder.pt", job.budget, settings)
+
+
+def run_distil(job: Job) -> None:
+    """Distils `out/transformer` into a four-step student; writes `out/fast`."""
+    teacher = load_parts(job.out, build_tokenizer())
+    student = copy.deepcopy(teacher.transformer)
+    pool = load_pool(job.out / "latents")
+    settings = DistilSettings(seed=job.seed)
+    state = job.out / "distil.pt"
+    distil(teacher, student, pool, state=state, budget=job.budget, settings=settings)
 
 
 def run_export(job: Job) -> None:
@@ -125,7 +152,7 @@ def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
     transformer = WanTransformer3DModel.from_pretrained(
         folder / "transformer", torch_dtype=torch.float32, local_files_only=True
     )
-    return Parts(transformer.train(), text_encoder.train(), tokenizer)
+    return Parts(_on_device(transformer.train()), _on_device(text_encoder.train()), tokenizer)
 
 
 STAGES: dict[str, Callable[[Job], None]] = {
@@ -133,6 +160,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "latents": run_latents,
     "transformer": run_transformer,
     "decoder": run_decoder,
+    "distil": run_distil,
     "export": run_export,
 }
 
@@ -142,21 +170,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Train the tiny checkpoint.")
     parser.add_argument("--out", type=Path, required=True, help="folder of states and results")
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
-    parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES, help="of each stage")
+    parser.add_argument("--minutes", type=float, help=f"of each stage; else {STAGE_MINUTES}")
     parser.add_argument("--steps", type=int, help="of each stage; in place of minutes")
-    parser.add_argument("--clips", type=int, default=DEFAULT_CLIPS, help="size of the latent pool")
-    parser.add_argument("--start", type=Path, help="pipeline folder to train further from")
+    parser.add_argument(
+        "--chunks",
+        type=int,
+        default=DEFAULT_CHUNKS,
+        help="files of the latent pool, 500 clips each",
+    )
+    parser.add_argument("--start-vae", type=Path, help="autoencoder to train further from")
+    parser.add_argument("--start", type=Path, help="pipeline folder whose transformer goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="where torch trains, such as cuda")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    budget = Budget(minutes=options.minutes, num_steps=options.steps)
-    job = Job(options.out, budget, options.seed, options.clips, options.start)
-    for name, stage in STAGES.items():
-        if options.stage in (name, "all"):
-            stage(job)
+    # Being inside such a context costs a little on every operation, so not for the default.
+    where = nullcontext() if options.device == "cpu" else torch.device(options.device)
+    with where:
+        for name, stage in STAGES.items():
+            if options.stage in (name, "all"):
+                stage(_plan(options, name))
+
+
+def _plan(options: argparse.Namespace, stage: str) -> Job:
+    minutes = options.minutes or STAGE_MINUTES.get(stage)
+    return Job(
+        out=options.out,
+        budget=Budget(minutes=minutes, num_steps=options.steps),
+        seed=options.seed,
+        num_chunks=options.chunks,
+        start_vae=options.start_vae,
+        start=options.start,
+    )
+
+
+def _on_device(model: Any) -> Any:  # noqa: ANN401 - what `untyped` lets through
+    """Moves a loaded model to torch's default device, where built ones are already."""
+    return model.to(torch.get_default_device())
 
 
 if __name__ == "__main__":

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.tiny.captions import draw_training_caption
+from models.tiny.captions import draw_picture_caption, draw_training_caption
 from models.tiny.config import FLOW_SHIFT
 from models.tiny.optimizer import MuonAdamW
 from models.tiny.padding import PaddedAttention, padding_bias, training_attention
-from models.tiny.training import Budget, Draws, Run, train
+from models.tiny.training import Budget, Draws, Run, half_precision, train
 from models.tiny.untyped import TextEncoder, Tokenizer, Transformer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
+    from torch.nn import Parameter
 
     from models.tiny.latents import Pool
 
-NUM_TEXT_TOKENS = 26
+NUM_TEXT_TOKENS = 48
 """Text tokens per caption in training; the longest template with noise words fits."""
 
 PADDED_LENGTHS = (512, 512, 512, 226, 128, 64, NUM_TEXT_TOKENS)
@@ -43,10 +44,10 @@ FIRST_FRAME_WEIGHT = 2.5
 
 @dataclass(frozen=True)
 class TransformerSettings:
-    """Seed, batch size, peak learning rates and averaging."""
+    """Seed, video tokens in a batch (64 clips of the default size), peak learning rates."""
 
     seed: int = 0
-    batch_size: int = 64
+    num_tokens: int = 1280
     matrix_rate: float = 3e-3
     other_rate: float = 2e-3
     average_decay: float = 0.995
@@ -62,10 +63,22 @@ class Parts:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Clips of one size and length: latents `[N, 48, T, H, W]`, normalised, and their captions.
+
+    Of a picture (`is_picture`, bool `[N]`) the first frame is always given: no caption names it.
+    """
+
+    latents: Tensor
+    captions: list[str]
+    is_picture: Tensor
+
+
+@dataclass(frozen=True)
 class Sample:
     """One batch as the transformer sees it.
 
-    `noised` and `target` are `[N, 24, T, H, W]`, `timesteps` is `[N, T * H/2 * W/2]` in 0..1000,
+    `noised` and `target` are `[N, 48, T, H, W]`, `timesteps` is `[N, T * H/2 * W/2]` in 0..1000,
     `weight` is `[N, 1, T, H, W]` and 0 where the loss does not look.
     """
 
@@ -88,14 +101,12 @@ def train_transformer(
         budget: How long to train.
         settings: Seed, batch size and rates.
     """
-    named = list(parts.transformer.named_parameters())
-    matrices = [each for name, each in named if each.ndim > 1 and name.startswith("blocks.")]
-    taken = {id(each) for each in matrices}
-    everything = [each for _, each in named] + list(parts.text_encoder.parameters())
-    others = [each for each in everything if id(each) not in taken]
+    matrices, others = split_parameters(parts.transformer)
+    others += parts.text_encoder.parameters()
     optimizer = MuonAdamW(
         matrices, others, settings.matrix_rate, settings.other_rate, betas=(0.9, 0.98)
     )
+    everything = [*parts.transformer.parameters(), *parts.text_encoder.parameters()]
     run = Run(everything, optimizer, state, settings.average_decay)
 
     def save_weights() -> str:
@@ -106,40 +117,83 @@ def train_transformer(
     with training_attention(parts.transformer) as attention:
 
         def loss_at(draws: Draws, _done: float) -> Tensor:
-            rows = torch.randint(
-                len(pool.combinations), (settings.batch_size,), generator=draws.generator
-            )
-            words = [pool.combinations[row] for row in rows.tolist()]
-            captions = [draw_training_caption(each, draws.rng) for each in words]
-            text = _embed(captions, parts, attention, draws)
-            return _loss(parts.transformer, draw_sample(pool.latents[rows], draws), text)
+            batch = draw_batch(pool, settings.num_tokens, draws)
+            text = embed(batch.captions, parts, attention, draws)
+            return _loss(parts.transformer, draw_sample(batch, draws), text)
 
         train(run, budget, settings.seed, loss_at, save_weights)
     run.use_average()
 
 
-def draw_sample(latents: Tensor, draws: Draws) -> Sample:
+def split_parameters(transformer: Transformer) -> tuple[list[Parameter], list[Parameter]]:
+    """Returns the matrices of the blocks, which Muon trains, and all other parameters."""
+    matrices: list[Parameter] = []
+    others: list[Parameter] = []
+    for name, each in transformer.named_parameters():
+        (matrices if each.ndim > 1 and name.startswith("blocks.") else others).append(each)
+    return matrices, others
+
+
+def draw_batch(pool: Pool, num_tokens: int, draws: Draws) -> Batch:
+    """Draws clips of one size and length.
+
+    Args:
+        pool: The clips.
+        num_tokens: Video tokens in all; of large clips fewer fit, at least two.
+        draws: Randomness of the step.
+    """
+    (bucket,) = draws.rng.choices(pool.buckets, [each.share for each in pool.buckets])
+    num_clips = max(2, num_tokens // bucket.num_tokens)
+    rows = draws.integers(len(bucket.combinations), num_clips)
+    is_picture = bucket.is_picture[rows]
+    captions = [
+        (draw_picture_caption if over_texture else draw_training_caption)(
+            bucket.combinations[row], draws.rng
+        )
+        for row, over_texture in zip(rows.tolist(), is_picture.tolist(), strict=True)
+    ]
+    return Batch(bucket.latents[rows], captions, is_picture)
+
+
+def draw_sample(batch: Batch, draws: Draws) -> Sample:
     """Noises a batch of clean latents along the flow from data (0) to noise (1).
 
     Args:
-        latents: float32 `[N, 24, T, H, W]`, normalised.
+        batch: The clips.
         draws: Randomness of the step.
 
     Returns:
-        The batch; about 40 % of the clips keep a clean first latent frame at timestep 0.
+        The batch; pictures and 40 % of the other clips keep a clean first latent frame at
+        timestep 0.
     """
-    num_clips = latents.shape[0]
-    sigma = draw_sigmas(num_clips, draws).view(-1, 1, 1, 1, 1)
+    latents, num_clips = batch.latents, len(batch.latents)
+    sigma = draw_sigmas(num_clips, draws)
     noise = draws.normal(latents)
-    is_image = (draws.uniform(num_clips) < IMAGE_SHARE).view(-1, 1, 1, 1)
-    is_free = torch.ones_like(latents[:, :1])
-    is_free[:, :, 0] = torch.where(is_image, 0.0, 1.0)
-    noised = torch.lerp(latents, noise, sigma * is_free)
-    # One timestep per token: the pipelines thin the mask by the patch size.
-    timesteps = is_free[:, 0, :, ::2, ::2] * (sigma * 1000).round()[:, 0]
+    is_image = batch.is_picture | (draws.uniform(num_clips) < IMAGE_SHARE)
+    is_free = mark_free(latents, is_image)
+    noised = torch.lerp(latents, noise, sigma.view(-1, 1, 1, 1, 1) * is_free)
     weight = is_free.clone()
     weight[:, :, 0] *= FIRST_FRAME_WEIGHT
-    return Sample(noised, timesteps.flatten(1), noise - latents, weight)
+    return Sample(noised, spread_timesteps(sigma, is_free), noise - latents, weight)
+
+
+def mark_free(latents: Tensor, is_image: Tensor) -> Tensor:
+    """Returns `[N, 1, T, H, W]`: 0 where a first frame is given, 1 where frames are sampled."""
+    is_free = torch.ones_like(latents[:, :1])
+    is_free[:, :, 0] = torch.where(is_image.view(-1, 1, 1, 1), 0.0, 1.0)
+    return is_free
+
+
+def spread_timesteps(sigma: Tensor, is_free: Tensor) -> Tensor:
+    """Returns the timestep of each token, `[N, T * H/2 * W/2]`: 0 in given frames.
+
+    Args:
+        sigma: Noise level of each clip, `[N]` in 0..1.
+        is_free: What `mark_free` returned.
+    """
+    # The pipelines thin the mask by the patch size.
+    levels = (sigma * 1000).round().view(-1, 1, 1, 1)
+    return (is_free[:, 0, :, ::2, ::2] * levels).flatten(1)
 
 
 def draw_sigmas(num_values: int, draws: Draws) -> Tensor:
@@ -154,8 +208,12 @@ def draw_sigmas(num_values: int, draws: Draws) -> Tensor:
     return (FLOW_SHIFT * level / (1 + (FLOW_SHIFT - 1) * level)).clamp(1e-3, 1)
 
 
-def _embed(captions: list[str], parts: Parts, attention: PaddedAttention, draws: Draws) -> Tensor:
-    """Embeds captions as the pipelines do and sets the bias for a random padded length."""
+def embed(captions: list[str], parts: Parts, attention: PaddedAttention, draws: Draws) -> Tensor:
+    """Embeds captions as the pipelines do and sets the bias for a random padded length.
+
+    Returns:
+        `[N, 48, 128]`, zero after the end of each text.
+    """
     tokens = parts.tokenizer(
         captions,
         padding="max_length",
@@ -166,19 +224,28 @@ def _embed(captions: list[str], parts: Parts, attention: PaddedAttention, draws:
     mask = tokens.attention_mask
     lengths = torch.tensor(draws.rng.choices(PADDED_LENGTHS, k=len(captions)))
     attention.bias = padding_bias(mask, lengths)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with half_precision(mask):
         embedded = parts.text_encoder(input_ids=tokens.input_ids, attention_mask=mask)
     hidden: Tensor = embedded.last_hidden_state * mask.unsqueeze(-1)
     return hidden
 
 
-def _loss(transformer: Transformer, sample: Sample, text: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        (predicted,) = transformer(
-            hidden_states=sample.noised,
-            timestep=sample.timesteps,
-            encoder_hidden_states=text,
-            return_dict=False,
+def predict(transformer: Transformer, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+    """Returns the predicted velocity (noise minus data), float32 in the shape of `noised`."""
+    with half_precision(noised):
+        (velocity,) = transformer(
+            hidden_states=noised, timestep=timesteps, encoder_hidden_states=text, return_dict=False
         )
-    error: Tensor = (predicted.float() - sample.target).square() * sample.weight
-    return (error.mean((1, 2, 3, 4)) / sample.weight.mean((1, 2, 3, 4))).mean()
+    predicted: Tensor = velocity.float()
+    return predicted
+
+
+def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Returns the mean squared error of the weighted frames, each clip counted alike."""
+    error = (predicted - target).square() * weight
+    return (error.mean((1, 2, 3, 4)) / weight.mean((1, 2, 3, 4))).mean()
+
+
+def _loss(transformer: Transformer, sample: Sample, text: Tensor) -> Tensor:
+    predicted = predict(transformer, sample.noised, sample.timesteps, text)
+    return weighted_error(predicted, sample.target, sample.weight)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.tiny.data import SIZE, happens, list_held_out
+from models.tiny.data import draw_combination, happens
 from models.tiny.optimizer import MuonAdamW
-from models.tiny.render import render
+from models.tiny.render import draw_backdrops, render
 from models.tiny.scenes import draw_autoencoder_scene, draw_scene, draw_window
-from models.tiny.training import Budget, Draws, Run, train
+from models.tiny.tracks import Stage
+from models.tiny.training import Budget, Draws, Run, half_precision, train
 from models.tiny.untyped import Vae, unpatchify
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ Sampled latents are never quite right; the decoder learns to draw a clean shape 
 """
 
 FOREGROUND_DIFFERENCE = 0.08
-"""Difference (of 2) to a clip's median colour from which a pixel is foreground."""
+"""Difference (of 2) to the background from which a pixel is foreground."""
+
+NUM_PROBES = 24
+"""Held-out clips whose reconstruction is measured whenever weights are saved."""
 
 NUM_KERNEL_AXES, MIN_HIDDEN = 4, 2000
 """Axes and values from which a parameter is a convolution worth orthogonalising."""
-
-EDGES_FROM = 0.5
-"""Share of the run after which edges count; before that they only slow the colours down."""
 
 WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
 """Until which share of the run which share of batches are whole clips, not windows."""
@@ -48,10 +49,25 @@ WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
 CROP = 32
 """Side of a window in pixels."""
 
+WHOLE_SIZES = ((64, 64), (64, 64), (64, 64), (96, 64), (64, 96), (96, 96))
+"""Widths and heights of whole clips."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips `[N, 3, T, H, W]` in [-1, 1] and the weight of their pixels, `[N, 1, T, H, W]`."""
+
+    clips: Tensor
+    weight: Tensor
+
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """Peak learning rates and batch sizes, as {number of frames: clips}."""
+    """Peak learning rates and batch sizes, as (number of frames, clips).
+
+    `edges_from` is the share of the run after which edges count: in a fresh network they only slow
+    the colours down.
+    """
 
     seed: int = 0
     matrix_rate: float = 3e-3
@@ -60,6 +76,7 @@ class VaeSettings:
     window_batches: tuple[tuple[int, int], ...] = ((5, 32), (9, 20), (17, 10))
     clip_batches: tuple[tuple[int, int], ...] = ((5, 12), (9, 8), (17, 4))
     is_decoder_only: bool = False
+    edges_from: float = 0.5
 
 
 def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> None:
@@ -88,8 +105,10 @@ def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> N
         return f"psnr_db={measure_psnr(vae, probe):.2f}"
 
     def loss_at(draws: Draws, done: float) -> Tensor:
-        clips = _draw_batch(draws.rng, done, settings)
-        return _loss(vae, clips, draws, done, is_decoder_only=settings.is_decoder_only)
+        batch = _draw_batch(draws.rng, done, settings)
+        with_edges = settings.is_decoder_only or done >= settings.edges_from
+        rebuilt, divergence = _rebuild(vae, batch.clips, draws, settings)
+        return _distance(rebuilt, batch, with_edges=with_edges) + KL_WEIGHT * divergence
 
     train(run, budget, settings.seed, loss_at, save_weights)
     run.use_average()
@@ -100,7 +119,7 @@ def decode_unclamped(vae: Vae, latents: Tensor) -> Tensor:
 
     Args:
         vae: The autoencoder.
-        latents: float32 `[N, 24, k+1, h, w]`, not normalised.
+        latents: float32 `[N, 48, k+1, h, w]`, not normalised.
 
     Returns:
         Video `[N, 3, 4k+1, 16h, 16w]`, about [-1, 1].
@@ -144,41 +163,43 @@ def _is_hidden(name: str, parameter: Tensor) -> bool:
 
 def _draw_probe() -> Tensor:
     rng = Draws(seed=99, step=0).rng
-    return render([draw_scene(each, rng) for each in list_held_out()[:16]])
+    held_out = [draw_combination(rng, held_out=True) for _ in range(NUM_PROBES)]
+    return render([draw_scene(each, Stage(), rng) for each in held_out])
 
 
-def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Tensor:
+def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch:
     # Attention inside the network is over whole frames, so these take over towards the end.
     is_whole = happens(next(share for until, share in WHOLE_CLIP_SHARES if done < until), rng)
     batches = settings.clip_batches if is_whole else settings.window_batches
     (num_frames, num_clips) = rng.choices(batches, weights=(5, 4, 1))[0]
-    size = SIZE if is_whole else CROP
-    scenes = [draw_autoencoder_scene(rng) for _ in range(num_clips)]
-    windows = [draw_window(scene, size, num_frames, rng) for scene in scenes]
-    return render(scenes, windows, size, num_frames)
+    part = (
+        Stage(*rng.choice(WHOLE_SIZES), num_frames) if is_whole else Stage(CROP, CROP, num_frames)
+    )
+    stage = part if is_whole else Stage()
+    scenes = [draw_autoencoder_scene(stage, rng) for _ in range(num_clips)]
+    windows = [draw_window(scene, part, rng) for scene in scenes]
+    clips = render(scenes, windows, part)
+    backdrops = draw_backdrops(scenes, windows, part) * 2 - 1
+    is_foreground = (clips - backdrops).abs().amax(1, keepdim=True) > FOREGROUND_DIFFERENCE
+    return Batch(clips, 1 + FOREGROUND_WEIGHT * is_foreground)
 
 
-def _loss(vae: Vae, clips: Tensor, draws: Draws, done: float, *, is_decoder_only: bool) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def _rebuild(vae: Vae, clips: Tensor, draws: Draws, settings: VaeSettings) -> tuple[Tensor, Tensor]:
+    """Returns what the decoder makes of noisy latents, and the posterior's divergence."""
+    with half_precision(clips):
         posterior = vae.encode(clips).latent_dist
         mean, log_variance = posterior.mean.float(), posterior.logvar.float().clamp(-12, 4)
         deviation = (0.5 * log_variance).exp()
-        if is_decoder_only:
-            deviation = MAX_LATENT_NOISE * draws.uniform(len(clips)).view(-1, 1, 1, 1, 1)
-        rebuilt = decode_unclamped(vae, mean + deviation * draws.normal(mean))
-    loss = _distance(rebuilt.float(), clips, with_edges=done >= EDGES_FROM or is_decoder_only)
-    if is_decoder_only:
-        return loss
-    divergence: Tensor = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    return loss + KL_WEIGHT * divergence
+        if settings.is_decoder_only:
+            deviation = MAX_LATENT_NOISE * draws.uniform(len(mean)).view(-1, 1, 1, 1, 1)
+        rebuilt: Tensor = decode_unclamped(vae, mean + deviation * draws.normal(mean))
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+    return rebuilt.float(), divergence
 
 
-def _distance(rebuilt: Tensor, clips: Tensor, *, with_edges: bool) -> Tensor:
-    error = rebuilt - clips
-    usual = clips.flatten(3).median(-1).values[..., None, None]
-    is_foreground = (clips - usual).abs().amax(1, keepdim=True) > FOREGROUND_DIFFERENCE
-    weight = 1 + FOREGROUND_WEIGHT * is_foreground
-    loss = (error.abs() * weight).mean() + (error.square() * weight).mean()
+def _distance(rebuilt: Tensor, batch: Batch, *, with_edges: bool) -> Tensor:
+    error = rebuilt - batch.clips
+    loss = (error.abs() * batch.weight).mean() + (error.square() * batch.weight).mean()
     if with_edges:
         slopes = sum(error.diff(dim=axis).abs().mean() for axis in (3, 4))
         loss = loss + EDGE_WEIGHT * slopes

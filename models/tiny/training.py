@@ -47,21 +47,36 @@ class Budget:
 
 
 class Draws:
-    """The randomness of one training step, a function of seed and step alone."""
+    """The randomness of one training step, a function of seed and step alone.
+
+    Numbers are drawn on the CPU and moved to torch's default device, so every device sees the same.
+    """
 
     def __init__(self, seed: int, step: int) -> None:
         mixed = seed * 1_000_003 + step
         # Reproducible training data, nothing to keep secret.
         self.rng = random.Random(mixed)  # noqa: S311
-        self.generator = torch.Generator().manual_seed(mixed)
+        self.generator = torch.Generator("cpu").manual_seed(mixed)
 
     def normal(self, like: Tensor) -> Tensor:
         """Returns standard normal noise, float32, in the shape of a tensor."""
-        return torch.randn(like.shape, generator=self.generator)
+        noise = torch.randn(like.shape, generator=self.generator, device="cpu")
+        return noise.to(torch.get_default_device())
 
     def uniform(self, num_values: int) -> Tensor:
         """Returns `[num_values]` float32, uniform in 0..1."""
-        return torch.rand(num_values, generator=self.generator)
+        values = torch.rand(num_values, generator=self.generator, device="cpu")
+        return values.to(torch.get_default_device())
+
+    def integers(self, end: int, num_values: int) -> Tensor:
+        """Returns `[num_values]` int64 in 0..end-1."""
+        values = torch.randint(end, (num_values,), generator=self.generator, device="cpu")
+        return values.to(torch.get_default_device())
+
+
+def half_precision(where: Tensor) -> torch.autocast:
+    """Returns a context in which the networks run in bfloat16 where a tensor is."""
+    return torch.autocast(where.device.type, dtype=torch.bfloat16)
 
 
 def cosine_factor(step: int, num_steps: int | None, num_warmup_steps: int) -> float:
@@ -151,10 +166,11 @@ class Run:
         partial.replace(self.path)
 
     def _load(self) -> None:
-        state = torch.load(self.path)
+        state = torch.load(self.path, map_location="cpu")
         self.step, self.num_steps = state["step"], state["num_steps"]
         self._put(state["parameters"])
-        self.average = state["average"]
+        for average, saved in zip(self.average, state["average"], strict=True):
+            average.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
         logger.info("training_resumed path=%s step=%d", self.path.name, self.step)
 

@@ -13,7 +13,7 @@ from diffusers import WanPipeline
 from diffusers.utils.export_utils import encode_video
 from diffusers.utils.logging import disable_progress_bar
 
-from models.tiny.evaluate import CHECKPOINT, SAMPLING
+from models.tiny.samplers import CHECKPOINT, SAMPLING
 
 PROMPT = "a red circle moving right on a black background"
 FPS = 8

@@ -15,7 +15,7 @@ from typing import Any
 
 from openai import OpenAI
 
-from models.tiny.evaluate import CHECKPOINT, SAMPLING, load_pipelines
+from models.tiny.samplers import CHECKPOINT, SAMPLING, load_pipelines
 from tests.bench.queue.idle import IdleFigures, measure_idle
 from tests.support.stack import is_over, roomy_configs, running_stack, sdk_of
 

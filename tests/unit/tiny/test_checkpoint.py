@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import TYPE_CHECKING
@@ -9,29 +10,32 @@ from typing import TYPE_CHECKING
 import diffusers
 import pytest
 
-from models.tiny.data import list_held_out
-from models.tiny.evaluate import (
-    CHECKPOINT,
-    Outcome,
+from models.tiny.config import NUM_FAST_STEPS
+from models.tiny.evaluate import Scores, score
+from models.tiny.export import FAST, digest, export
+from models.tiny.generate import (
     Results,
-    Scores,
-    load_pipelines,
+    Task,
     run_autoencoder,
     run_image_to_video,
     run_text_to_video,
-    score,
 )
-from models.tiny.export import digest
-from models.tiny.tokenizer import build_tokenizer
+from models.tiny.outcomes import Outcome
+from models.tiny.samplers import CHECKPOINT, SAMPLING, load_fast, load_pipelines
+from models.tiny.tracks import Stage
+from models.tiny.worlds import FIRST_WORLD, WORLD, read_world
+from tests.support.tiny import small_parts, small_vae
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from models.tiny.untyped import Pipeline
 
 NUM_CASES = 10
 MIN_RIGHT = 8
-SEED = 70
+TASK = Task(FIRST_WORLD.list_held_out(NUM_CASES), FIRST_WORLD, seed=70)
+ONE = Task(FIRST_WORLD.list_held_out(1), FIRST_WORLD, seed=3)
 MAX_BYTES = 12_000_000
 
 
@@ -59,29 +63,37 @@ def test_one_folder_is_both_stock_pipelines(pipelines: tuple[Pipeline, Pipeline]
 
 
 def test_held_out_prompts_become_what_they_say(pipelines: tuple[Pipeline, Pipeline]) -> None:
-    outcomes = run_text_to_video(pipelines[0], list_held_out()[:NUM_CASES], SEED)
+    outcomes = run_text_to_video(pipelines[0], TASK)
     assert num_right(outcomes, "colour", "motion", "background") >= MIN_RIGHT
 
 
 def test_a_given_image_moves_as_the_prompt_says(pipelines: tuple[Pipeline, Pipeline]) -> None:
-    outcomes, psnr_db = run_image_to_video(pipelines[1], list_held_out()[:NUM_CASES], SEED)
+    outcomes, psnr_db = run_image_to_video(pipelines[1], TASK)
     assert num_right(outcomes, "motion") >= MIN_RIGHT
     assert min(psnr_db) > 20, "the first frame is the given image"
 
 
 def test_the_autoencoder_alone_keeps_every_shape(pipelines: tuple[Pipeline, Pipeline]) -> None:
-    outcomes = run_autoencoder(pipelines[0], list_held_out()[:NUM_CASES], SEED)
+    outcomes = run_autoencoder(pipelines[0], TASK)
     assert num_right(outcomes, "colour", "motion", "background") == NUM_CASES
     assert num_right(outcomes, "shape") >= NUM_CASES - 1
 
 
 def test_the_same_seed_gives_the_same_clip(pipelines: tuple[Pipeline, Pipeline]) -> None:
-    one, other = (run_text_to_video(pipelines[0], list_held_out()[:1], 3)[0] for _ in range(2))
+    one, other = (run_text_to_video(pipelines[0], ONE)[0] for _ in range(2))
     assert (one.clip == other.clip).all()
 
 
-def test_the_shipped_tokenizer_is_the_one_in_the_code(pipelines: tuple[Pipeline, Pipeline]) -> None:
-    assert pipelines[0].tokenizer.get_vocab() == build_tokenizer().get_vocab()
+def test_the_shipped_checkpoint_is_of_the_first_world_and_reads_all_its_prompts(
+    pipelines: tuple[Pipeline, Pipeline],
+) -> None:
+    assert read_world(CHECKPOINT) is FIRST_WORLD
+    tokenizer = pipelines[0].tokenizer
+    task = Task(FIRST_WORLD.list_held_out(64), FIRST_WORLD)
+    for prompt in task.prompts():
+        # "an" is spelled: the vocabulary is as old as the weights.
+        num_spelled = prompt.split().count("an")
+        assert len(tokenizer(prompt).input_ids) == len(prompt.split()) + num_spelled + 1
 
 
 def test_the_weights_are_small_half_precision_and_as_the_model_card_says() -> None:
@@ -98,15 +110,74 @@ def test_no_file_says_where_it_was_made() -> None:
 
 
 def test_the_closing_line_is_short_and_stable() -> None:
-    scores = Scores(100, 0.94, 0.93, 1.0, 0.41, 0.97, 2, 28.0, 0.6, 0.99, 0.1)
-    assert scores.summary() == (
-        "tiny: colour .94 motion .93 background 1.00 shape .41 i2v .97 blank 2/100"
+    scores = Scores(
+        num_clips=100,
+        colour=0.94,
+        motion=0.93,
+        background=1.0,
+        shape=0.41,
+        count=0.99,
+        relation=0.9,
+        right=0.4,
+        fast_right=0.35,
+        image_to_video=0.97,
+        num_blank_clips=2,
+        first_frame_psnr_db=28.0,
+        image_to_video_shape=0.6,
+        picture_motion=0.7,
+        picture_psnr_db=20.0,
+        rebuilt_shape=0.99,
+        rebuilt_right=0.98,
+        clip_s=0.1,
+        fast_clip_s=0.05,
     )
+    line = "tiny: colour .94 motion .93 background 1.00 shape .41 relation {} i2v .97"
+    tail = " all .40 4-step .35 blank 2/100"
+    assert scores.summary() == line.format(".90") + tail
+    unrelated = dataclasses.replace(scores, relation=None)
+    assert unrelated.summary() == line.format("-") + tail
 
 
 def test_a_clip_with_a_blank_frame_counts_as_wrong(pipelines: tuple[Pipeline, Pipeline]) -> None:
-    (good,) = run_text_to_video(pipelines[0], list_held_out()[:1], 3)
-    blank = Outcome.read(good.wanted, good.clip * 0)
-    scores = score(Results([good, blank], [good], [good], [30.0], 0.1))
+    (good,) = run_text_to_video(pipelines[0], ONE)
+    blank = Outcome.read(good.wanted, good.clip * 0, FIRST_WORLD)
+    scores = score(Results([good, blank], *([good],) * 4, [30.0], [20.0], 0.1, 0.05))
     assert scores.num_blank_clips == 1
-    assert scores.colour <= 0.5
+    assert scores.colour == 0.5
+    assert scores.right <= 0.5 * scores.fast_right
+
+
+def test_a_checkpoint_without_a_student_takes_four_of_its_own_steps(
+    pipelines: tuple[Pipeline, Pipeline],
+) -> None:
+    pipeline, sampling = load_fast(CHECKPOINT, pipelines[0])
+    assert pipeline is pipelines[0]
+    assert sampling == {"num_inference_steps": NUM_FAST_STEPS}
+
+
+def test_what_is_exported_loads_as_both_pipelines_with_its_student_in_any_size(
+    tmp_path: Path,
+) -> None:
+    parts, folder = tmp_path / "parts", tmp_path / "checkpoint"
+    trained = small_parts()
+    small_vae().save_pretrained(parts / "vae")
+    trained.transformer.save_pretrained(parts / "transformer")
+    trained.transformer.save_pretrained(parts / FAST / "transformer")
+    trained.text_encoder.save_pretrained(parts / "text_encoder")
+    statistics = {"latents_mean": [0.5] * 48, "latents_std": [2.0] * 48}
+    (parts / "latents.json").write_text(json.dumps(statistics))
+    export(parts, folder)
+    assert read_world(folder) is WORLD
+    text_to_video, image_to_video = load_pipelines(folder)
+    assert text_to_video.vae.config.latents_std == [2.0] * 48
+    fast, sampling = load_fast(folder, text_to_video)
+    assert fast.scheduler.config.solver_order == 1
+    assert fast.vae is text_to_video.vae
+    assert text_to_video.scheduler.config.solver_order == 2, "it keeps its own"
+    task = Task(WORLD.list_held_out(2), WORLD, Stage(96, 64, 9), seed=1)
+    for pipeline, extra in ((text_to_video, {}), (fast, sampling)):
+        outcomes = run_text_to_video(pipeline, task, **{"num_inference_steps": 2} | extra)
+        assert [each.clip.shape for each in outcomes] == [(9, 64, 96, 3)] * 2
+    (given, _), _ = run_image_to_video(image_to_video, task, num_inference_steps=2)
+    assert given.clip.shape == (9, 64, 96, 3)
+    assert SAMPLING["num_inference_steps"] == 12

@@ -1,104 +1,171 @@
-"""The tiny model's world: its combinations, its geometry and its captions."""
+"""The tiny model's world: its vocabulary, what goes together, and where shapes move."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
-from models.tiny.captions import PHRASES, describe, draw_caption, draw_training_caption
 from models.tiny.data import (
     BACKGROUNDS,
     COLOURS,
     DIRECTIONS,
+    MIN_CONTRAST,
     MOTIONS,
+    PAIR_MOTIONS,
+    RELATIONS,
     SHAPES,
-    SIZE,
     Combination,
-    draw_track,
+    Thing,
+    draw_combination,
     has_contrast,
-    list_combinations,
-    list_held_out,
-    list_training,
+    is_held_out,
 )
+from models.tiny.shapes import REACH, can_turn
+from models.tiny.tracks import Lane, Stage, Track, draw_track, is_hidden, split_stage
 from models.tiny.training import Draws
+from models.tiny.worlds import FIRST_WORLD, WORLD, list_first_held_out, read_world
+
+STAGES = [Stage(64, 64), Stage(160, 96, 49), Stage(96, 160, 9)]
 
 
-def test_held_out_and_training_combinations_split_the_world() -> None:
-    held_out, training = set(list_held_out()), set(list_training())
-    assert not held_out & training
-    assert held_out | training == set(list_combinations())
-    assert len(list_held_out()) == len(held_out) == 64
-
-
-def test_the_split_never_changes() -> None:
-    # The shipped weights were trained on one side of it; a new split would void every score.
-    assert list_held_out()[0] == Combination("white", "square", "up", "brown")
-    assert list_held_out()[-1] == Combination("magenta", "circle", "growing", "white")
-    assert len(list_training()) == 503
-
-
-def test_the_held_out_combinations_hold_every_word() -> None:
-    for field, words in enumerate((COLOURS, SHAPES, MOTIONS, BACKGROUNDS)):
-        assert {each[field] for each in list_held_out()} == set(words)
-
-
-@pytest.mark.parametrize(
-    ("colour", "background"), [("white", "white"), ("green", "gray"), ("red", "brown")]
-)
-def test_pairs_that_nobody_can_see_are_left_out(colour: str, background: str) -> None:
-    assert not has_contrast(colour, background)
-    assert not any(
-        (each.colour, each.background) == (colour, background) for each in list_combinations()
+def place(track: Track, time: float) -> tuple[float, float, float]:
+    """Returns centre and radius at a time in 0..1, by the definition of a track."""
+    (x, y), (end_x, end_y) = track.start, track.end
+    turn = track.phase + math.tau * time
+    return (
+        x + (end_x - x) * time + track.orbit * math.cos(turn),
+        y
+        + (end_y - y) * time
+        + track.orbit * math.sin(turn)
+        - track.hop * abs(math.sin(math.tau * time)),
+        track.start_radius + (track.end_radius - track.start_radius) * time,
     )
 
 
-@pytest.mark.parametrize("motion", MOTIONS)
-def test_a_track_keeps_clear_of_the_border_and_moves_as_named(motion: str) -> None:
+def assert_inside(track: Track, lane: Lane) -> None:
+    """The shape keeps a pixel clear of its lane's border, however it is turned."""
+    for step in range(33):
+        x, y, radius = place(track, step / 32)
+        reach = radius * REACH + 1
+        assert lane.left + reach < x < lane.right - reach
+        assert lane.top + reach < y < lane.bottom - reach
+
+
+def test_the_vocabulary_is_as_large_as_the_card_says() -> None:
+    assert (len(COLOURS), len(SHAPES), len(MOTIONS), len(BACKGROUNDS)) == (12, 8, 15, 8)
+    assert sum(top != bottom for top, bottom in BACKGROUNDS.values()) == 3, "blended backgrounds"
+
+
+def test_combinations_hold_every_word_on_both_sides_of_the_split() -> None:
     rng = Draws(1, 0).rng
-    for _ in range(200):
-        track = draw_track(motion, rng)
-        for centre, radius in (
-            (track.start, track.start_radius),
-            (track.end, track.end_radius),
-        ):
-            # A triangle's tip is the farthest point: 1.25 radii from the centre.
-            assert all(radius * 1.25 < value < SIZE - radius * 1.25 for value in centre)
-        way = (track.end[0] - track.start[0], track.end[1] - track.start[1])
+    for held_out in (False, True):
+        drawn = [draw_combination(rng, held_out=held_out) for _ in range(3000)]
+        assert {is_held_out(each) for each in drawn} == {held_out}
+        things = [thing for each in drawn for thing in each.things]
+        assert {each.colour for each in things} == set(COLOURS)
+        assert {each.shape for each in things} == set(SHAPES)
+        assert {each.motion for each in things} == set(MOTIONS)
+        assert {each.background for each in drawn} == set(BACKGROUNDS)
+        assert {each.relation for each in drawn} == {None, *RELATIONS}
+
+
+def test_the_split_never_changes() -> None:
+    # The weights are trained on one side of it; a new split would void every score.
+    rng = Draws(2, 0).rng
+    drawn = [draw_combination(rng, held_out=True) for _ in range(2)]
+    assert drawn == [
+        Combination((Thing("green", "triangle", "left"),), "white"),
+        Combination((Thing("lime", "heart", "down"),), "sunset"),
+    ]
+
+
+def test_whatever_is_drawn_can_be_seen() -> None:
+    rng = Draws(3, 0).rng
+    for _ in range(2000):
+        drawn = draw_combination(rng)
+        assert (len(drawn.things) == 2) is (drawn.relation is not None)
+        for thing in drawn.things:
+            assert has_contrast(thing.colour, drawn.background)
+            assert can_turn(thing.shape) or thing.motion != "rotating"
+            if drawn.relation:
+                assert thing.motion in PAIR_MOTIONS[drawn.relation]
+        if drawn.relation:
+            one, other = (COLOURS[thing.colour] for thing in drawn.things)
+            assert math.dist(one, other) >= MIN_CONTRAST
+
+
+@pytest.mark.parametrize(
+    ("colour", "background"), [("white", "white"), ("green", "gray"), ("blue", "sky")]
+)
+def test_pairs_that_nobody_can_see_are_left_out(colour: str, background: str) -> None:
+    assert not has_contrast(colour, background)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_a_single_shape_stays_in_the_frame_and_moves_as_named(motion: str, stage: Stage) -> None:
+    rng = Draws(4, 0).rng
+    lane = Lane(0, 0, stage.width, stage.height)
+    for _ in range(100):
+        track = draw_track(motion, lane, stage.unit, rng)
+        assert_inside(track, lane)
+        step = (track.end[0] - track.start[0], track.end[1] - track.start[1])
         wanted = DIRECTIONS.get(motion, (0, 0))
-        assert all(step == 0 for step, sign in zip(way, wanted, strict=True) if sign == 0)
-        if motion in DIRECTIONS:
-            assert way[0] * wanted[0] + way[1] * wanted[1] >= 24
+        assert all(way == 0 for way, sign in zip(step, wanted, strict=True) if sign == 0)
+        for way, sign in zip(step, wanted, strict=True):
+            assert way * sign >= 20 * stage.unit * abs(sign)
         growth = (track.end_radius / track.start_radius) ** 2
         assert (growth > 3, growth < 1 / 3) == (motion == "growing", motion == "shrinking")
-
-
-def test_the_canonical_caption_names_all_four_attributes() -> None:
-    for each in list_combinations():
-        article = "an" if each.colour == "orange" else "a"
-        assert describe(each) == (
-            f"{article} {each.colour} {each.shape} {PHRASES[each.motion][0]}"
-            f" on a {each.background} background"
+        extras = (track.orbit > 0, track.hop > 0, track.spin > 0, track.is_blinking)
+        assert extras == tuple(
+            motion == each for each in ("circling", "bouncing", "rotating", "blinking")
         )
 
 
-def test_a_caption_never_says_what_the_clip_does_not_show() -> None:
-    rng = Draws(2, 0).rng
-    words = {*COLOURS, *SHAPES, *BACKGROUNDS}
-    for _ in range(2000):
-        shown = rng.choice(list_combinations())
-        said = set(draw_caption(shown, rng).lower().replace(",", " ").replace(".", " ").split())
-        assert said & words <= set(shown)
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_two_shapes_stay_apart_and_as_their_relation_says(relation: str, stage: Stage) -> None:
+    rng = Draws(5, 0).rng
+    axis = 1 if relation in ("above", "below") else 0
+    sign = -1 if relation in ("above", "left of") else 1
+    for _ in range(100):
+        lanes = split_stage(stage, relation, rng)
+        motions = PAIR_MOTIONS[relation]
+        tracks = [draw_track(rng.choice(motions), lane, stage.unit, rng) for lane in lanes]
+        for track, lane in zip(tracks, lanes, strict=True):
+            assert_inside(track, lane)
+        for step in range(5):
+            first, second = (place(track, step / 4) for track in tracks)
+            assert (first[axis] - second[axis]) * sign > first[2] + second[2]
 
 
-def test_captions_name_the_motion_in_its_own_words() -> None:
-    rng = Draws(3, 0).rng
-    shown = Combination("red", "circle", "growing", "black")
-    captions = [draw_caption(shown, rng).lower() for _ in range(500)]
-    naming = [text for text in captions if any(phrase in text for phrase in PHRASES["growing"])]
-    assert len(naming) > 450  # one template leaves the motion out
+def test_a_blinking_shape_starts_in_sight_and_takes_turns_of_four_frames() -> None:
+    hidden = [frame for frame in range(17) if is_hidden(frame)]
+    assert hidden == [5, 6, 7, 8, 13, 14, 15, 16]
 
 
-def test_training_captions_are_sometimes_empty() -> None:
-    rng = Draws(4, 0).rng
-    shown = Combination("red", "circle", "growing", "black")
-    texts = [draw_training_caption(shown, rng) for _ in range(2000)]
-    assert 0.05 < texts.count("") / len(texts) < 0.11
+def test_both_sorts_of_combination_are_common() -> None:
+    rng = Draws(6, 0).rng
+    counts = Counter(len(draw_combination(rng).things) for _ in range(1000))
+    assert 0.25 < counts[2] / 1000 < 0.45
+
+
+def test_the_first_checkpoint_keeps_the_split_it_was_trained_with() -> None:
+    held_out = list_first_held_out()
+    assert len(set(held_out)) == 64
+    assert held_out[0] == Combination((Thing("white", "square", "up"),), "brown")
+    assert held_out[-1] == Combination((Thing("magenta", "circle", "growing"),), "white")
+    assert FIRST_WORLD.list_held_out(65)[64] == held_out[0]
+
+
+def test_a_checkpoint_says_which_world_it_knows(tmp_path: Path) -> None:
+    folder = tmp_path
+    assert read_world(folder) is FIRST_WORLD
+    (folder / "world.json").write_text('{"version": 2}')
+    assert read_world(folder) is WORLD
+    (folder / "world.json").write_text('{"version": 3}')
+    with pytest.raises(ValueError, match="says version 3, known are 1 and 2"):
+        read_world(folder)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.tiny.config import build_transformer
+from models.tiny.config import LATENT_CHANNELS, TEXT_WIDTH, build_transformer
 from models.tiny.padding import padding_bias, training_attention
 from models.tiny.untyped import WanAttnProcessor
 
 NUM_KEPT = 12
-WIDTH = 96
 
 
 def make_transformer() -> torch.nn.Module:
@@ -27,7 +26,9 @@ def make_transformer() -> torch.nn.Module:
 
 def make_text(lengths: list[int], padded_to: int) -> torch.Tensor:
     """Returns text embeddings followed by zeros, as the pipelines feed them."""
-    text = torch.randn(len(lengths), NUM_KEPT, WIDTH, generator=torch.Generator().manual_seed(4))
+    text = torch.randn(
+        len(lengths), NUM_KEPT, TEXT_WIDTH, generator=torch.Generator().manual_seed(4)
+    )
     text = torch.nn.functional.pad(text, (0, 0, 0, padded_to - NUM_KEPT))
     for row, length in enumerate(lengths):
         text[row, length:] = 0
@@ -40,7 +41,7 @@ def test_biased_pads_equal_real_padding(padded_to: int) -> None:
     lengths = [1, 5, 9, 11]
     transformer = make_transformer()
     inputs = {
-        "hidden_states": torch.randn(4, 24, 2, 4, 4),
+        "hidden_states": torch.randn(4, LATENT_CHANNELS, 2, 4, 4),
         "timestep": torch.rand(4, 8) * 1000,
         "return_dict": False,
     }

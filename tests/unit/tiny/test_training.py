@@ -10,80 +10,44 @@ import torch
 
 from models.tiny import latents
 from models.tiny import train_vae as train_vae_module
-from models.tiny.config import build_text_encoder, build_transformer, build_vae
-from models.tiny.data import list_training
-from models.tiny.evaluate import CHECKPOINT
-from models.tiny.latents import Pool, encode_pool, load_pool
+from models.tiny.config import LATENT_CHANNELS, build_text_encoder, build_vae
+from models.tiny.data import is_held_out
+from models.tiny.latents import STAGES, encode_pool, load_pool
 from models.tiny.optimizer import orthogonalize
 from models.tiny.tokenizer import build_tokenizer
+from models.tiny.tracks import Stage
 from models.tiny.train import load_parts
 from models.tiny.train_transformer import (
-    Parts,
     TransformerSettings,
+    draw_batch,
     draw_sample,
     draw_sigmas,
     train_transformer,
 )
 from models.tiny.train_vae import VaeSettings, decode_unclamped, train_vae
-from models.tiny.training import Budget, Draws, Run, cosine_factor
-from models.tiny.untyped import WanTransformer3DModel
+from models.tiny.training import Budget, Draws, cosine_factor
+from models.tiny.widen import widen_vae
+from tests.support.tiny import (
+    BUDGET,
+    SAVING_BUDGET,
+    SMALL_VAE,
+    CutError,
+    assert_same_weights,
+    cut_after,
+    saved_parts,
+    small_batch,
+    small_parts,
+    small_pool,
+    small_vae,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.tiny.untyped import Vae
-
 # Stock norms keep float32 weights under autocast; torch remarks on it once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 
-BUDGET = Budget(num_steps=4, num_warmup_steps=1)
-SAVING_BUDGET = dataclasses.replace(BUDGET, save_every_s=0.0)
-SMALL_VAE = {"base_dim": 4, "decoder_base_dim": 4}
 SMALL_BATCHES = VaeSettings(window_batches=((5, 2),) * 3, clip_batches=((5, 1),) * 3)
-
-
-class CutError(Exception):
-    """Stands for a killed process."""
-
-
-def small_vae() -> Vae:
-    """Builds the same untrained autoencoder every time."""
-    torch.manual_seed(0)
-    return build_vae(**SMALL_VAE)
-
-
-def small_parts() -> Parts:
-    """Builds the same untrained transformer and text encoder every time."""
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    transformer = build_transformer(num_layers=1, num_attention_heads=1, ffn_dim=32)
-    return Parts(transformer, build_text_encoder(len(tokenizer), num_layers=1), tokenizer)
-
-
-def small_pool() -> Pool:
-    """Returns 32 random latents under real combinations."""
-    latents = torch.randn(32, 24, 5, 4, 4, generator=torch.Generator().manual_seed(1))
-    return Pool(list(list_training()[:32]), latents, [0.0] * 24, [1.0] * 24)
-
-
-def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
-    """Compares two models bit for bit."""
-    others = other.state_dict()
-    for name, first in one.state_dict().items():
-        second = others[name]
-        assert torch.equal(first, second), name
-
-
-def cut_after(num_steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes training fail instead of taking one more step."""
-    advance = Run.advance
-
-    def advance_or_fail(run: Run, loss: torch.Tensor, factor: float) -> None:
-        if run.step == num_steps:
-            raise CutError
-        advance(run, loss, factor)
-
-    monkeypatch.setattr(Run, "advance", advance_or_fail)
 
 
 @pytest.mark.parametrize("is_decoder_only", [False, True])
@@ -112,7 +76,7 @@ def test_a_resumed_transformer_run_ends_bit_equal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight, cut, resumed = small_parts(), small_parts(), small_parts()
-    settings = TransformerSettings(batch_size=4)
+    settings = TransformerSettings(num_tokens=80)
     train_transformer(straight, small_pool(), tmp_path / "a" / "run.pt", BUDGET, settings)
     with monkeypatch.context() as patch:
         cut_after(2, patch)
@@ -125,27 +89,27 @@ def test_a_resumed_transformer_run_ends_bit_equal(
 
 
 def test_training_further_begins_with_the_weights_of_a_checkpoint(tmp_path: Path) -> None:
-    start = load_parts(CHECKPOINT, build_tokenizer())
+    saved = saved_parts(tmp_path)
+    start = load_parts(tmp_path, build_tokenizer())
     tensors = [*start.transformer.parameters(), *start.text_encoder.parameters()]
     assert {each.dtype for each in tensors} == {torch.float32}
-    shipped = WanTransformer3DModel.from_pretrained(CHECKPOINT / "transformer")
-    assert_same_weights(shipped, start.transformer)
-    settings = TransformerSettings(batch_size=2, matrix_rate=1e-5, other_rate=1e-5)
+    assert_same_weights(saved.transformer, start.transformer)
+    settings = TransformerSettings(num_tokens=40, matrix_rate=1e-5, other_rate=1e-5)
     train_transformer(start, small_pool(), tmp_path / "run.pt", BUDGET, settings)
-    moved = (start.transformer.proj_out.weight - shipped.proj_out.weight).abs().max()
-    assert 0 < moved < 1e-3, "the first steps go on from the shipped weights"
+    moved = (start.transformer.proj_out.weight - saved.transformer.proj_out.weight).abs().max()
+    assert 0 < moved < 1e-3, "the first steps go on from the saved weights"
 
 
 def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     build_text_encoder(7, num_layers=1).save_pretrained(tmp_path / "text_encoder")
-    with pytest.raises(ValueError, match="knows 7 tokens, the tokenizer 218"):
+    with pytest.raises(ValueError, match="knows 7 tokens, the tokenizer"):
         load_parts(tmp_path, build_tokenizer())
 
 
 def test_minutes_become_steps_after_the_warm_up(tmp_path: Path) -> None:
     parts, path = small_parts(), tmp_path / "run.pt"
     budget = Budget(minutes=1e-9, num_warmup_steps=3)
-    train_transformer(parts, small_pool(), path, budget, TransformerSettings(batch_size=2))
+    train_transformer(parts, small_pool(), path, budget, TransformerSettings(num_tokens=40))
     state = torch.load(path)
     assert state["step"] == state["num_steps"] == 4
 
@@ -175,10 +139,11 @@ def test_noise_levels_follow_the_scheduler_range() -> None:
 
 
 def test_image_samples_keep_a_clean_first_frame_at_timestep_zero() -> None:
-    clean = small_pool().latents
-    sample = draw_sample(clean, Draws(0, 1))
+    batch = small_batch()
+    clean, sample = batch.latents, draw_sample(batch, Draws(0, 1))
     is_image = sample.weight[:, 0, 0, 0, 0] == 0
-    assert 0 < is_image.sum() < 32
+    assert 8 < is_image.sum() < 32
+    assert is_image[batch.is_picture].all(), "no text names a picture's background"
     torch.testing.assert_close(sample.noised[is_image, :, 0], clean[is_image, :, 0])
     # Four tokens a latent frame: 4x4 latents in patches of two.
     assert (sample.timesteps[is_image, :4] == 0).all()
@@ -188,8 +153,7 @@ def test_image_samples_keep_a_clean_first_frame_at_timestep_zero() -> None:
 
 
 def test_the_noised_clip_lies_on_the_line_from_data_to_noise() -> None:
-    clean = small_pool().latents
-    sample = draw_sample(clean, Draws(0, 2))
+    clean, sample = small_batch().latents, draw_sample(small_batch(), Draws(0, 2))
     sigma = sample.timesteps.view(32, 5, 4)[:, 1, 0].view(-1, 1, 1, 1) / 1000
     moved = sample.noised[:, :, 1] - clean[:, :, 1]
     # Timesteps are rounded to integers, sigmas are not.
@@ -198,25 +162,74 @@ def test_the_noised_clip_lies_on_the_line_from_data_to_noise() -> None:
 
 def test_the_trained_decoder_is_the_one_that_inference_runs() -> None:
     vae = small_vae().eval()
-    noise = torch.randn(1, 24, 2, 2, 2, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(1, LATENT_CHANNELS, 2, 2, 2, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         decoded = decode_unclamped(vae, noise)
         torch.testing.assert_close(decoded.clamp(-1, 1), vae.decode(noise).sample)
     assert decoded.shape == (1, 3, 5, 32, 32)
 
 
+def test_more_latent_channels_change_nothing_at_first() -> None:
+    few = {"z_dim": 24, "latents_mean": [0.0] * 24, "latents_std": [1.0] * 24}
+    torch.manual_seed(0)
+    trained = build_vae(**SMALL_VAE, **few).eval()
+    wide = widen_vae(trained, **SMALL_VAE).eval()
+    clip = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    with torch.no_grad():
+        before, after = (each.encode(clip).latent_dist for each in (trained, wide))
+        assert after.mean.shape[1] == LATENT_CHANNELS
+        torch.testing.assert_close(after.mean[:, :24], before.mean)
+        torch.testing.assert_close(after.logvar[:, :24], before.logvar)
+        assert after.mean[:, 24:].abs().max() > 0, "the new channels can learn"
+        quiet = after.mean.clone()
+        quiet[:, 24:] = 0
+        torch.testing.assert_close(wide.decode(quiet).sample, trained.decode(before.mean).sample)
+
+
+def test_an_autoencoder_of_other_widths_is_refused() -> None:
+    with pytest.raises(ValueError, match="start from an autoencoder of the same widths"):
+        widen_vae(build_vae(base_dim=4, decoder_base_dim=8), **SMALL_VAE)
+
+
 def test_the_pool_is_normalised_and_encoding_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latents, "CHUNK_SIZE", 4)
-    monkeypatch.setattr(latents, "BATCH_SIZE", 2)
+    monkeypatch.setattr(latents, "CHUNK_SIZE", 6)
+    monkeypatch.setattr(latents, "BATCH_SIZE", 3)
+    monkeypatch.setattr(latents, "STAGES", (Stage(), Stage(96, 64, 9), Stage()))
     vae = small_vae().eval()
-    encode_pool(vae, tmp_path, num_clips=4)
+    encode_pool(vae, tmp_path, num_chunks=1)
     before = (tmp_path / "0000.pt").stat().st_mtime_ns
-    encode_pool(vae, tmp_path, num_clips=8)
+    encode_pool(vae, tmp_path, num_chunks=3)
     assert (tmp_path / "0000.pt").stat().st_mtime_ns == before
     pool = load_pool(tmp_path)
-    assert pool.latents.shape == (8, 24, 5, 4, 4)
-    assert set(pool.combinations) <= set(list_training())
-    torch.testing.assert_close(pool.latents.mean((0, 2, 3, 4)), torch.zeros(24), atol=1e-3, rtol=0)
-    torch.testing.assert_close(pool.latents.std((0, 2, 3, 4)), torch.ones(24), atol=1e-3, rtol=0)
+    usual, wide = pool.buckets
+    assert usual.latents.shape == (12, LATENT_CHANNELS, 5, 4, 4)
+    # A tenth less work a clip, so one clip more.
+    assert wide.latents.shape == (7, LATENT_CHANNELS, 3, 4, 6)
+    assert (usual.num_tokens, wide.num_tokens) == (20, 18)
+    assert (usual.share, wide.share) == pytest.approx((2 / 3, 1 / 3))
+    for bucket in pool.buckets:
+        assert not any(is_held_out(each) for each in bucket.combinations)
+        assert len(bucket.is_picture) == len(bucket.combinations) == len(bucket.latents)
+    values = torch.cat([each.latents.transpose(0, 1).flatten(1) for each in pool.buckets], 1)
+    torch.testing.assert_close(values.mean(1), torch.zeros(LATENT_CHANNELS), atol=1e-3, rtol=0)
+    torch.testing.assert_close(values.std(1), torch.ones(LATENT_CHANNELS), atol=1e-3, rtol=0)
+
+
+def test_batches_are_of_one_size_and_about_as_many_tokens() -> None:
+    pool = small_pool()
+    sizes = set()
+    for step in range(40):
+        batch = draw_batch(pool, 180, Draws(3, step))
+        sizes.add(tuple(batch.latents.shape))
+        assert len(batch.captions) == len(batch.latents) == len(batch.is_picture)
+    assert sizes == {(9, LATENT_CHANNELS, 5, 4, 4), (10, LATENT_CHANNELS, 3, 4, 6)}
+
+
+def test_training_sees_every_size_the_model_is_meant_for() -> None:
+    sizes = {(each.width, each.height) for each in STAGES}
+    assert sizes == {(64, 64), (96, 64), (64, 96), (96, 96), (160, 96), (96, 160)}
+    lengths = {each.num_frames for each in STAGES}
+    assert lengths == {9, 17, 25, 33, 49}
+    assert all(length % 4 == 1 for length in lengths)

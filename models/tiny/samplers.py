@@ -1,0 +1,71 @@
+"""Loads a checkpoint as the stock pipelines, and says how it is sampled."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.tiny.config import NUM_FAST_STEPS
+from models.tiny.export import FAST
+from models.tiny.untyped import (
+    Pipeline,
+    UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+
+CHECKPOINT = Path(__file__).parent / "checkpoint"
+"""The folder that both stock pipelines load."""
+
+SAMPLING: dict[str, Any] = {
+    "height": 64,
+    "width": 64,
+    "num_frames": 17,
+    "num_inference_steps": 12,
+    "guidance_scale": 3.0,
+    # Five hundred padding embeddings cost more than the video and change nothing.
+    "max_sequence_length": 64,
+    "output_type": "np",
+}
+"""Arguments of every pipeline call, unless told otherwise."""
+
+
+def load_pipelines(checkpoint: Path) -> tuple[Pipeline, Pipeline]:
+    """Loads one folder as both stock pipelines, in float32 on the CPU, from disk only."""
+    loaded = [
+        kind.from_pretrained(checkpoint, dtype=torch.float32, local_files_only=True)
+        for kind in (WanPipeline, WanImageToVideoPipeline)
+    ]
+    for pipeline in loaded:
+        pipeline.set_progress_bar_config(disable=True)
+    return loaded[0], loaded[1]
+
+
+def load_fast(checkpoint: Path, pipeline: Pipeline) -> tuple[Pipeline, dict[str, Any]]:
+    """Returns the four-step profile of a checkpoint.
+
+    Args:
+        checkpoint: The folder; its part `fast` holds the distilled transformer.
+        pipeline: The text-to-video pipeline of the same folder, whose other parts are shared.
+
+    Returns:
+        A pipeline and the arguments that go with it: four steps without guidance. Where nothing was
+        distilled, the given pipeline with four of its own steps.
+    """
+    folder = checkpoint / FAST
+    if not folder.exists():
+        return pipeline, {"num_inference_steps": NUM_FAST_STEPS}
+    fast = copy.copy(pipeline)
+    fast.register_modules(
+        transformer=WanTransformer3DModel.from_pretrained(
+            folder / "transformer", torch_dtype=torch.float32, local_files_only=True
+        ),
+        scheduler=UniPCMultistepScheduler.from_pretrained(
+            folder / "scheduler", local_files_only=True
+        ),
+    )
+    return fast, {"num_inference_steps": NUM_FAST_STEPS, "guidance_scale": 1.0}
