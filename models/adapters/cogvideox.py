@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-import diffusers
 import torch
 from typing_extensions import override
 
@@ -27,14 +26,6 @@ class CogVideoXAdapter(DiffusersAdapter):
 
     classes: ClassVar[tuple[str, ...]] = tuple(KINDS)
     float32_parts: ClassVar[tuple[str, ...]] = ()
-
-    @override
-    def stock_class(self, class_name: str) -> Any:
-        return getattr(diffusers, class_name)
-
-    @override
-    def derive(self, pipe: Any, kind: Kind) -> Any:
-        return pipe
 
     @override
     def find_kinds(self, pipe: Any) -> frozenset[Kind]:

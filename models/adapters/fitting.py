@@ -44,6 +44,8 @@ def check_card(adapter: "DiffusersAdapter", card: ModelCard, folder: Path) -> No
         problem = f"option offload must be auto, {', '.join(Offload)}, not {offload}"
     if not 1 <= int(card.options.get("threads", 1)) <= MAX_THREADS:
         problem = f"option threads must be from 1 to {MAX_THREADS}"
+    if card.audio == "out" and not adapter.makes_sound:
+        problem = "audio must not be out: this model makes no sound"
     if card.low_memory.get("offload", Offload.MODEL) != Offload.MODEL:
         problem = "low_memory: offload can only be model"
     _raise_for(problem, card, folder)

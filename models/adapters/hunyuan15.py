@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any, ClassVar
 
-import diffusers
 import torch
 from typing_extensions import override
 
@@ -42,14 +41,6 @@ class HunyuanVideo15Adapter(DiffusersAdapter):
     options: ClassVar[frozenset[str]] = frozenset(TOKENS)
     float32_parts: ClassVar[tuple[str, ...]] = ()
     takes_sigmas: ClassVar[bool] = True
-
-    @override
-    def stock_class(self, class_name: str) -> Any:
-        return getattr(diffusers, class_name)
-
-    @override
-    def derive(self, pipe: Any, kind: Kind) -> Any:
-        return pipe
 
     @override
     def find_kinds(self, pipe: Any) -> frozenset[Kind]:

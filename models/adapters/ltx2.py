@@ -64,6 +64,7 @@ class LTX2Adapter(DiffusersAdapter):
     options: ClassVar[frozenset[str]] = frozenset({*GUIDANCE, "stg_block", "use_cross_timestep"})
     float32_parts: ClassVar[tuple[str, ...]] = ()
     takes_sigmas: ClassVar[bool] = True
+    makes_sound: ClassVar[bool] = True
 
     @override
     def stock_class(self, class_name: str) -> Any:

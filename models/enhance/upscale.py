@@ -5,6 +5,7 @@ models do. `Compact` is the small one for video (0.6 M weights, CPU or GPU), `De
 for photos (16.7 M weights, some 100 times the work).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -31,7 +32,7 @@ _DENSE_REACH = 32
 """`Dense` sees 350 pixels far in theory; beyond this many nothing comes of it but rounding."""
 
 
-class Upscaler(nn.Module):
+class Upscaler(nn.Module, ABC):
     """A network that makes pictures `scale` times as large.
 
     Args:
@@ -55,9 +56,9 @@ class Upscaler(nn.Module):
         height, width = image.shape[2] * self.scale, image.shape[3] * self.scale
         return functional.interpolate(result, (height, width), mode="bicubic", align_corners=False)
 
+    @abstractmethod
     def enlarge(self, image: Tensor) -> Tensor:
         """`image` at `NATIVE_SCALE`."""
-        raise NotImplementedError
 
 
 class Compact(Upscaler):

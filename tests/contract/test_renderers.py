@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from structlog.testing import capture_logs
 
+from models.adapters.family import DiffusersAdapter
 from models.card import ModelCard, SpecError
 from models.pipeline import LoadFailed, VideoPipeline
 from models.registry import create_pipeline
@@ -215,6 +216,7 @@ def test_what_would_be_rounded_or_ignored_is_refused_before_work(
         ({"options": {"colour": "red"}}, "options must leave out colour"),
         ({"options": {"offload": "moon"}}, "option offload must be auto, none, model, group"),
         ({"options": {"dtype": "int3"}}, "option dtype must be one of"),
+        ({"options": {"threads": 0}}, "option threads must be from 1 to 256"),
         ({"low_memory": {"batch": 1}}, "low_memory must leave out batch"),
     ],
 )
@@ -224,6 +226,17 @@ def test_a_card_that_does_not_fit_its_weights_is_refused_by_its_key(
     card = subject.model.card(subject.folder, **change)
     with pytest.raises(LoadFailed, match=remedy):
         create_pipeline(card).load(card, "cpu")
+
+
+def test_sound_is_offered_only_by_a_model_that_makes_it(subject: Subject) -> None:
+    card = subject.model.card(subject.folder, audio="out")
+    renderer = create_pipeline(card)
+    assert isinstance(renderer, DiffusersAdapter)
+    if renderer.makes_sound:
+        renderer.load(card, "cpu")
+        return
+    with pytest.raises(LoadFailed, match="audio must not be out"):
+        renderer.load(card, "cpu")
 
 
 def test_a_folder_of_another_family_or_without_weights_is_refused(
