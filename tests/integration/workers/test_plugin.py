@@ -75,8 +75,10 @@ def test_a_package_brings_a_renderer(
     )
     assert one.shape == (5, 64, 64, 3)
     assert one.std() > 5, "there is something to see"
-    assert np.abs(one - again).mean() < 1, "but for what the encoder does"
-    assert np.abs(one - two).mean() > 5
+    # In pictures this small x264 weighs macroblocks by memory that nobody wrote: equal frames come
+    # out up to 2 levels apart, those of another seed some 50.
+    assert np.abs(one - again).mean() < 3
+    assert np.abs(one - two).mean() > 20
     assert gateway.completed[jobs[0].job_id].rendered.label["ProduceID"] == jobs[0].job_id
 
 
