@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 
 from models.adapters.common import StepBar, memory_errors_named
-from models.adapters.denoisers import transformers_of
+from models.adapters.denoisers import compile_blocks
 from models.adapters.fitting import Grid, check_card, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
@@ -28,8 +28,6 @@ from models.spec import Kind, Stage, VideoSpec
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 ALL_THREADS = torch.get_num_threads()
-RECOMPILE_LIMIT = 64
-"""Graphs of one block; guidance and shapes of LTX-2 alone need more than the 8 of PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +92,12 @@ class DiffusersAdapter(ABC):
         folder = card.checkpoint_path(Path.cwd())
         class_name = read_class_name(card, folder, self.classes)
         check_card(self, card, folder)
-        asked = str(card.options.get("offload", "auto"))
         dtypes = self._dtypes(card, device)
         try:
             pipe = read_pipeline(self.stock_class(class_name), folder, dtypes)
             check_weights(self, card, folder, pipe)
-            self.prepare(card, pipe)
             load_loras(pipe, card, folder)
-            pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
-            offload = place(pipe, card, device, asked)
-            if card.options.get("compile") and torch.device(device).type == "cuda":
-                _compile(pipe)
+            self.adopt(card, pipe, device)
         except LoadFailed:
             raise
         except Exception as error:
@@ -113,6 +106,17 @@ class DiffusersAdapter(ABC):
                 f"model {card.id}: {folder} does not load on {device} ({error}): "
                 "check that the folder is complete and the device is free"
             ) from error
+
+    def adopt(self, card: ModelCard, pipe: Any, device: str) -> None:  # noqa: ANN401 -- untyped
+        """Serve `card` with `pipe`, the last step of `load`; its weights go to `device`.
+
+        For weights that come from no folder: nothing is checked against the card.
+        """
+        self.prepare(card, pipe)
+        pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
+        offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
+        if card.options.get("compile") and torch.device(device).type == "cuda":
+            compile_blocks(pipe)
         self._loaded = Loaded(card, device, pipelines, offload)
 
     def generate(
@@ -337,9 +341,3 @@ def _arrange(loaded: Loaded, pipe: Any, is_sparing: bool) -> None:  # noqa: ANN4
     elif loaded.offload is Offload.NONE and getattr(pipe, "_all_hooks", None):
         pipe.remove_all_hooks()
         pipe.to(loaded.device)
-
-
-def _compile(pipe: Any) -> None:  # noqa: ANN401 -- untyped
-    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT  # noqa: SLF001 -- its only name
-    for transformer in transformers_of(pipe):
-        transformer.compile_repeated_blocks(fullgraph=True, dynamic=True)
