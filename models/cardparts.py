@@ -30,6 +30,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Pictures(_Strict):
+    """Pictures that clips can be made with, beside the first frame.
+
+    Attributes:
+        last_image: whether a clip that begins with a given frame can, or must, end with another.
+        reference_images: the most of what appears in the clip.
+    """
+
+    last_image: Literal["refused", "taken", "needed"] = "refused"
+    reference_images: Annotated[int, Field(ge=0, le=4)] = 0
+
+
 class FrameRule(_Strict):
     """Frame counts that a model can make: `num_frames = multiple * k + offset`.
 
