@@ -30,6 +30,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+LastFrame = Literal["refused", "taken", "needed"]
+"""What a model does with a last frame beside a first one."""
+
+MAX_REFERENCES = 4
+
+
 class Pictures(_Strict):
     """Pictures that clips can be made with, beside the first frame.
 
@@ -38,8 +44,8 @@ class Pictures(_Strict):
         reference_images: the most of what appears in the clip.
     """
 
-    last_image: Literal["refused", "taken", "needed"] = "refused"
-    reference_images: Annotated[int, Field(ge=0, le=4)] = 0
+    last_image: LastFrame = "refused"
+    reference_images: Annotated[int, Field(ge=0, le=MAX_REFERENCES)] = 0
 
 
 class FrameRule(_Strict):

@@ -23,6 +23,7 @@ from models.adapters.placement import Offload, device_bytes, place
 from models.adapters.previews import PreviewMaker
 from models.adapters.sampling import mode_in_force, report_skips
 from models.card import ModelCard
+from models.cardparts import Pictures
 from models.pipeline import Audio, Clip, Frame, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 
@@ -201,6 +202,11 @@ class DiffusersAdapter(ABC):
     ) -> list[Iterator[Frame]]:
         """Frames of every one of `samples`; see `decode`."""
         return [self.decode(pipe, sample, on_step, is_tiled=is_tiled) for sample in samples]
+
+    def find_pictures(self, pipe: Any) -> Pictures:  # noqa: ANN401 -- untyped
+        """What these weights take beside a first frame."""
+        del pipe
+        return Pictures()
 
     def find_problem(self, card: ModelCard, pipe: Any) -> str | None:  # noqa: ANN401 -- untyped
         """What else of `card` these weights would round or ignore, as words for the operator."""

@@ -44,11 +44,11 @@ def part(name: str, colour: str) -> tuple[str, tuple[str, bytes, str]]:
 
 def colours(client: Client, job: Assignment) -> dict[str, str]:
     """The colour of every file that a worker fetches, by its role."""
-    names = {value: name for name, value in COLOURS.items()}
+    names = {bytes(value): name for name, value in COLOURS.items()}
     found = {}
     for file in job.inputs:
         with Image.open(io.BytesIO(client.http.get(file.url).content)) as image:
-            found[str(file.role)] = names[image.convert("RGB").getpixel((0, 0))]
+            found[str(file.role)] = names[image.convert("RGB").tobytes()[:3]]
     return found
 
 
