@@ -1,4 +1,4 @@
-"""The body of `POST /v1/videos`: JSON or a form, with picture and sound as file or data URL.
+"""The body of `POST /v1/videos`: JSON or a form, with pictures and sound as file or data URL.
 
 Stock SDKs send a form even without a file, write nested fields as `metadata[name]`, and numbers
 as text. What arrives here leaves as one set of fields, with files as bytes.
