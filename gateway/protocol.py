@@ -32,7 +32,21 @@ class InputRole(StrEnum):
     """What a file given with the request is for."""
 
     IMAGE = "image"
+    LAST_IMAGE = "last_image"
+    REFERENCE_1 = "reference_1"
+    REFERENCE_2 = "reference_2"
+    REFERENCE_3 = "reference_3"
+    REFERENCE_4 = "reference_4"
     AUDIO = "audio"
+
+
+REFERENCES = (
+    InputRole.REFERENCE_1,
+    InputRole.REFERENCE_2,
+    InputRole.REFERENCE_3,
+    InputRole.REFERENCE_4,
+)
+"""Of the reference images of a request, in their order."""
 
 
 class ArtifactRole(StrEnum):

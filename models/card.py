@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.cardparts import Enhancement, FloatRange, FrameRule, IntRange, Voice, parse_size
+from models.cardparts import (
+    Enhancement,
+    FloatRange,
+    FrameRule,
+    IntRange,
+    Pictures,
+    Voice,
+    parse_size,
+)
 from models.hub import Source
 from models.modes import ModeField
 from models.spec import Kind, Language, SpokenText, VideoSpec
@@ -51,6 +59,7 @@ class ModelCard(BaseModel):
             steps if left out. Fewer steps than the mode's may be asked for, more may not.
         audio: `out` where a clip can have generated sound, `in` where it follows a given one.
         max_prompt_chars: longest prompt and negative prompt, in characters; 0 for none at all.
+        pictures: what clips can be made with, beside a first frame.
         voices: of digital humans.
         enhance: what finished frames can be raised to; `sizes` and `fps` are of the model itself.
         max_batch: most jobs in one call of the pipeline, for all sizes or by size; a size that
@@ -82,6 +91,7 @@ class ModelCard(BaseModel):
     num_inference_steps: IntRange
     guidance_scale: FloatRange
     max_prompt_chars: Annotated[int, Field(ge=0)]
+    pictures: Pictures = Pictures()
     voices: list[Voice] = Field(default_factory=list)
     enhance: Enhancement = Enhancement()
     max_batch: int | dict[str, int] = 1
@@ -335,12 +345,8 @@ class ModelCard(BaseModel):
                 value=spec.size,
             )
         if spec.fps not in rates:
-            raise SpecError(
-                "fps",
-                f"{self.id} renders at {rates} fps, not {spec.fps}",
-                limit=rates,
-                value=spec.fps,
-            )
+            message = f"{self.id} renders at {rates} fps, not {spec.fps}"
+            raise SpecError("fps", message, limit=rates, value=spec.fps)
         if spec.kind is Kind.DIGITAL_HUMAN and spec.num_frames > max(self.seconds) * spec.fps:
             raise SpecError(
                 "speech",
@@ -350,21 +356,13 @@ class ModelCard(BaseModel):
             )
         rule = self.num_frames.raised(Fraction(spec.fps, self.rate_sources[spec.fps]))
         if not rule.allows(spec.num_frames):
-            raise SpecError(
-                "num_frames",
-                f"num_frames must be {rule}, not {spec.num_frames}",
-                limit=str(rule),
-                value=spec.num_frames,
-            )
+            message = f"num_frames must be {rule}, not {spec.num_frames}"
+            raise SpecError("num_frames", message, limit=str(rule), value=spec.num_frames)
 
     def _check_sampling(self, spec: VideoSpec) -> None:
         if spec.mode not in self.modes:
-            raise SpecError(
-                "mode",
-                f"{self.id} has the modes {', '.join(self.modes)}, not {spec.mode}",
-                limit=[*self.modes],
-                value=spec.mode,
-            )
+            message = f"{self.id} has the modes {', '.join(self.modes)}, not {spec.mode}"
+            raise SpecError("mode", message, limit=[*self.modes], value=spec.mode)
         mode = self.modes[spec.mode]
         self._check_range(
             "num_inference_steps",

@@ -30,6 +30,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+LastFrame = Literal["refused", "taken", "needed"]
+"""What a model does with a last frame beside a first one."""
+
+MAX_REFERENCES = 4
+
+
+class Pictures(_Strict):
+    """Pictures that clips can be made with, beside the first frame.
+
+    Attributes:
+        last_image: whether a clip that begins with a given frame can, or must, end with another.
+        reference_images: the most of what appears in the clip.
+    """
+
+    last_image: LastFrame = "refused"
+    reference_images: Annotated[int, Field(ge=0, le=MAX_REFERENCES)] = 0
+
+
 class FrameRule(_Strict):
     """Frame counts that a model can make: `num_frames = multiple * k + offset`.
 

@@ -27,7 +27,8 @@ def fetch_inputs(
         OSError: the disk would not take a file.
     """
     spec = assignment.spec
-    for source in assignment.inputs:
+    # By role, so that references come in their order.
+    for source in sorted(assignment.inputs, key=lambda each: each.role):
         target = folder.path / f"input-{source.role}"
         until_available(partial(gateway.fetch_input, source, target), give_up=give_up)
         spec = _with_input(spec, source.role, target)
@@ -38,9 +39,14 @@ def _with_input(spec: VideoSpec, role: InputRole, path: Path) -> VideoSpec:
     match role:
         case InputRole.IMAGE:
             return spec.model_copy(update={"image": path})
+        case InputRole.LAST_IMAGE:
+            return spec.model_copy(update={"last_image": path})
         case InputRole.AUDIO:
             if spec.performance is None:
                 raise InputDamaged("a recording came with a job that is no digital human")
             speech = SpokenAudio(path=path)
             performance = spec.performance.model_copy(update={"speech": speech})
             return spec.model_copy(update={"performance": performance})
+        case _:
+            references = (*spec.reference_images, path)
+            return spec.model_copy(update={"reference_images": references})

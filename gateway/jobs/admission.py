@@ -90,6 +90,31 @@ def build_spec(
     return spec
 
 
+def check_pictures(card: ModelCard, kind: Kind, *, has_last: bool, num_references: int) -> None:
+    """Make sure that `card` has a use for the pictures beside the first frame.
+
+    Raises:
+        InvalidRequest: one would be ignored, or is missing; names its field.
+    """
+    able = card.pictures
+    if has_last and able.last_image == "refused":
+        message = f"{card.id} takes no last frame"
+        raise InvalidRequest(message, param="last_image", limit=None, value="a picture")
+    if has_last and kind is not Kind.IMAGE_TO_VIDEO:
+        message = "last_image needs input_reference, the first frame, beside it"
+        raise InvalidRequest(
+            message, param="last_image", limit="with input_reference", value="a picture"
+        )
+    if not has_last and able.last_image == "needed" and kind is Kind.IMAGE_TO_VIDEO:
+        message = f"last_image is missing: {card.id} needs a first and a last frame"
+        raise InvalidRequest(message, param="last_image", limit="required", value=None)
+    most = able.reference_images
+    if num_references > most:
+        allowed = f"at most {most} reference images" if most else "no reference images"
+        message = f"{card.id} takes {allowed}, not {num_references}"
+        raise InvalidRequest(message, param="reference_images", limit=most, value=num_references)
+
+
 def _refused(error: SpecError) -> InvalidRequest:
     return InvalidRequest(error.message, param=error.param, limit=error.limit, value=error.value)
 

@@ -1,9 +1,14 @@
 """Where the files of a job lie in the store. One folder a job, one below it an attempt."""
 
-from gateway.protocol import ArtifactRole, InputRole
+from gateway.protocol import REFERENCES, ArtifactRole, InputRole
 
 ROOT = "jobs"
-INPUT_NAMES = {InputRole.IMAGE: "image.png", InputRole.AUDIO: "audio"}
+INPUT_NAMES = {
+    InputRole.IMAGE: "image.png",
+    InputRole.LAST_IMAGE: "last_image.png",
+    **{role: f"{role}.png" for role in REFERENCES},
+    InputRole.AUDIO: "audio",
+}
 ARTIFACT_NAMES = {
     ArtifactRole.VIDEO: "video.mp4",
     ArtifactRole.THUMBNAIL: "thumbnail.webp",

@@ -7,6 +7,7 @@ times and sends no key).
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -43,15 +44,19 @@ def identify(
     *,
     image_sha256: str | None,
     audio_sha256: str | None = None,
+    more_sha256: Mapping[str, str] | None = None,
     idempotency_key: str | None,
     num_retries: int,
 ) -> RequestIdentity:
-    """The identity of a request with these headers.
+    """The identity of a request with these headers; `more_sha256` is of further files, by role.
 
     Raises:
         InvalidRequest: the key is empty or too long.
     """
-    asked = [request.model_dump(mode="json"), image_sha256, audio_sha256]
+    asked: list[object] = [request.model_dump(mode="json"), image_sha256, audio_sha256]
+    if more_sha256:
+        # Only then, or requests from before there were such files would not be known again.
+        asked.append(dict(more_sha256))
     body = json.dumps(asked, sort_keys=True)
     fingerprint = hashlib.sha256(body.encode()).hexdigest()
     if idempotency_key is not None:

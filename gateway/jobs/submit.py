@@ -1,6 +1,7 @@
 """Submit: one transaction decides everything about a request, or leaves no trace."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, insert
@@ -30,7 +31,8 @@ from models.spec import VideoSpec
 class Order:
     """A checked request, ready to become the job `job_id`.
 
-    Its files, if any, already lie in the store under the job's id.
+    Its files, if any, already lie in the store under the job's id. `more_pictures` are the last
+    frame and the references.
     """
 
     job_id: str
@@ -40,19 +42,20 @@ class Order:
     client_metadata: dict[str, str]
     identity: RequestIdentity
     audio: GivenAudio | None = None
+    more_pictures: Mapping[InputRole, NormalisedImage] = field(default_factory=dict)
 
     @property
     def files(self) -> list["OrderFile"]:
         """What was given with it."""
-        image, audio = self.image, self.audio
-        return [
-            *([OrderFile(InputRole.IMAGE, image.png, CONTENT_TYPE, image.sha256)] if image else []),
-            *(
-                [OrderFile(InputRole.AUDIO, audio.data, audio.content_type, audio.sha256)]
-                if audio
-                else []
-            ),
+        pictures = {InputRole.IMAGE: self.image} if self.image else {}
+        files = [
+            OrderFile(role, picture.png, CONTENT_TYPE, picture.sha256)
+            for role, picture in {**pictures, **self.more_pictures}.items()
         ]
+        if self.audio:
+            audio = self.audio
+            files.append(OrderFile(InputRole.AUDIO, audio.data, audio.content_type, audio.sha256))
+        return files
 
 
 @dataclass(frozen=True)

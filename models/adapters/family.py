@@ -16,7 +16,7 @@ import diffusers
 import torch
 
 from models.adapters.common import StepBar, memory_errors_named
-from models.adapters.denoisers import transformers_of
+from models.adapters.denoisers import compile_blocks
 from models.adapters.fitting import Grid, check_card, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
@@ -24,13 +24,12 @@ from models.adapters.placement import Offload, device_bytes, place
 from models.adapters.previews import PreviewMaker
 from models.adapters.sampling import mode_in_force, report_skips
 from models.card import ModelCard
+from models.cardparts import Pictures
 from models.pipeline import Audio, Clip, Frame, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 ALL_THREADS = torch.get_num_threads()
-RECOMPILE_LIMIT = 64
-"""Graphs of one block; guidance and shapes of LTX-2 alone need more than the 8 of PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +96,12 @@ class DiffusersAdapter(ABC):
         folder = card.checkpoint_path(Path.cwd())
         class_name = read_class_name(card, folder, self.classes)
         check_card(self, card, folder)
-        asked = str(card.options.get("offload", "auto"))
         dtypes = self._dtypes(card, device)
         try:
             pipe = read_pipeline(self.stock_class(class_name), folder, dtypes)
             check_weights(self, card, folder, pipe)
-            self.prepare(card, pipe)
             load_loras(pipe, card, folder)
-            pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
-            offload = place(pipe, card, device, asked)
-            if card.options.get("compile") and torch.device(device).type == "cuda":
-                _compile(pipe)
+            self.adopt(card, pipe, device)
         except LoadFailed:
             raise
         except Exception as error:
@@ -116,6 +110,17 @@ class DiffusersAdapter(ABC):
                 f"model {card.id}: {folder} does not load on {device} ({error}): "
                 "check that the folder is complete and the device is free"
             ) from error
+
+    def adopt(self, card: ModelCard, pipe: Any, device: str) -> None:  # noqa: ANN401 -- untyped
+        """Serve `card` with `pipe`, the last step of `load`; its weights go to `device`.
+
+        For weights that come from no folder: nothing is checked against the card.
+        """
+        self.prepare(card, pipe)
+        pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
+        offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
+        if card.options.get("compile") and torch.device(device).type == "cuda":
+            compile_blocks(pipe)
         self._loaded = Loaded(card, device, pipelines, offload)
 
     def generate(
@@ -201,6 +206,11 @@ class DiffusersAdapter(ABC):
     ) -> list[Iterator[Frame]]:
         """Frames of every one of `samples`; see `decode`."""
         return [self.decode(pipe, sample, on_step, is_tiled=is_tiled) for sample in samples]
+
+    def find_pictures(self, pipe: Any) -> Pictures:  # noqa: ANN401 -- untyped
+        """What these weights take beside a first frame."""
+        del pipe
+        return Pictures()
 
     def find_problem(self, card: ModelCard, pipe: Any) -> str | None:  # noqa: ANN401 -- untyped
         """What else of `card` these weights would round or ignore, as words for the operator."""
@@ -341,9 +351,3 @@ def _arrange(loaded: Loaded, pipe: Any, is_sparing: bool) -> None:  # noqa: ANN4
     elif loaded.offload is Offload.NONE and getattr(pipe, "_all_hooks", None):
         pipe.remove_all_hooks()
         pipe.to(loaded.device)
-
-
-def _compile(pipe: Any) -> None:  # noqa: ANN401 -- untyped
-    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT  # noqa: SLF001 -- its only name
-    for transformer in transformers_of(pipe):
-        transformer.compile_repeated_blocks(fullgraph=True, dynamic=True)

@@ -72,6 +72,12 @@ def check_weights(
         problem = f"num_frames must be a multiple of {grid.frames}, plus 1"
     if unable := [kind for kind in card.kinds if kind not in adapter.find_kinds(pipe)]:
         problem = f"kinds must leave out {', '.join(unable)}"
+    given, able = card.pictures, adapter.find_pictures(pipe)
+    # Weights that take a last frame also work where the card demands one.
+    if given.last_image not in ("refused", able.last_image) and able.last_image != "taken":
+        problem = f"pictures: last_image must be {able.last_image}"
+    if given.reference_images > able.reference_images:
+        problem = f"pictures: reference_images must be {able.reference_images} at most"
     for name, mode in card.modes.items():
         is_shifted = mode.flow_shift is not None
         if is_shifted and not any(key in pipe.scheduler.config for key in SHIFTS):

@@ -21,6 +21,7 @@ from models.adapters.ltx2_decode import decode_in_time_tiles
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.cardparts import Pictures
 from models.pipeline import Audio, Frame, StepCallback
 from models.spec import Kind, VideoSpec
 
@@ -79,6 +80,10 @@ class LTX2Adapter(DiffusersAdapter):
     @override
     def find_kinds(self, pipe: Any) -> frozenset[Kind]:
         return frozenset({Kind.TEXT_TO_VIDEO, Kind.IMAGE_TO_VIDEO})
+
+    @override
+    def find_pictures(self, pipe: Any) -> Pictures:
+        return Pictures(last_image="taken")
 
     @override
     def find_grid(self, pipe: Any) -> Grid:

@@ -22,6 +22,7 @@ from models.adapters.remote_api import EngineApi, JobError, RemoteVideo
 from models.adapters.remote_errors import INPUT_FAULTS, EngineBusy, JobUnknown
 from models.adapters.remote_video import read_clip
 from models.card import ModelCard, SpecError
+from models.cardparts import Pictures
 from models.pipeline import (
     CheckFailed,
     Clip,
@@ -229,6 +230,8 @@ def _check_offers(card: ModelCard, served: Mapping[str, Any], url: str) -> None:
         offered = getattr(card, what)
         if isinstance(made, list) and (missing := [each for each in offered if each not in made]):
             raise LoadFailed(f"{url} does not make {what} {missing}, which the card offers")
+    if card.pictures != Pictures():
+        raise LoadFailed("pictures must be left out; only a first frame is sent to an engine")
     tasks = set(served.get("supported_task_types") or filter(None, [served.get("task_type")]))
     for kind in card.kinds:
         if kind not in TASKS or (tasks and not tasks & TASKS[kind]):

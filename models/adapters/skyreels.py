@@ -20,6 +20,7 @@ from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
 from models.card import ModelCard
+from models.cardparts import Pictures
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
 
@@ -55,6 +56,10 @@ class SkyReelsAdapter(DiffusersAdapter):
     @override
     def find_kinds(self, pipe: Any) -> frozenset[Kind]:
         return frozenset({Kind.TEXT_TO_VIDEO, Kind.IMAGE_TO_VIDEO})
+
+    @override
+    def find_pictures(self, pipe: Any) -> Pictures:
+        return Pictures(last_image="taken")
 
     @override
     def find_grid(self, pipe: Any) -> Grid:

@@ -12,7 +12,6 @@ frames while they are read.
 """
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from typing import Any, ClassVar, cast
 
 import diffusers
@@ -29,20 +28,13 @@ from models.adapters.previews import PreviewMaker, find_prediction
 from models.adapters.wan_batch import decode_batch
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
 from models.card import SpecError
+from models.cardparts import MAX_REFERENCES, LastFrame, Pictures
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
 
 VACE = "WanVACEPipeline"
 GREY = (128, 128, 128)
 """What VACE was trained to read as: not given."""
-
-
-class LastFrame(Enum):
-    """What weights that begin with a given frame do with a given last one."""
-
-    IGNORED = "ignored"
-    TAKEN = "taken"
-    NEEDED = "needed"
 
 
 class PerRowImageToVideo(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
@@ -117,6 +109,14 @@ class WanAdapter(DiffusersAdapter):
         return Grid(pixels=side, frames=pipe.vae_scale_factor_temporal)
 
     @override
+    def find_pictures(self, pipe: Any) -> Pictures:
+        if _is_vace(pipe):
+            return Pictures(last_image="taken", reference_images=MAX_REFERENCES)
+        if not isinstance(pipe, WanImageToVideoPipeline):
+            return Pictures()
+        return Pictures(last_image=_use_of_last_frame(pipe))
+
+    @override
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:
         pipe = loaded.pipelines[specs[0].kind]
         has_image = specs[0].kind is Kind.IMAGE_TO_VIDEO
@@ -135,8 +135,8 @@ class WanAdapter(DiffusersAdapter):
         if _is_vace(pipe):
             return arguments | _vace_inputs(loaded, first)
         has_image = first.kind is Kind.IMAGE_TO_VIDEO
-        use = _use_of_last_frame(pipe) if has_image else LastFrame.IGNORED
-        refuse_pictures(specs, last_image=use is not LastFrame.IGNORED)
+        use = _use_of_last_frame(pipe) if has_image else "refused"
+        refuse_pictures(specs, last_image=use != "refused")
         if not has_image:
             return arguments
         if pipe.config.expand_timesteps:
@@ -145,7 +145,7 @@ class WanAdapter(DiffusersAdapter):
         arguments["image"] = load_image(first.image, first.width, first.height)
         if first.last_image is not None:
             arguments["last_image"] = _last_image(first)
-        elif use is LastFrame.NEEDED:
+        elif use == "needed":
             message = f"{first.model} needs a first and a last frame"
             raise SpecError("last_image", message, limit="1 image", value=None)
         return arguments
@@ -210,11 +210,11 @@ def _is_vace(pipe: Any) -> bool:  # noqa: ANN401 -- untyped
 def _use_of_last_frame(pipe: Any) -> LastFrame:  # noqa: ANN401 -- untyped
     transformer = pipe.transformer or pipe.transformer_2
     if pipe.config.expand_timesteps:
-        return LastFrame.IGNORED
+        return "refused"
     if transformer.config.image_dim is None:
-        return LastFrame.TAKEN
+        return "taken"
     # Those that see frames through CLIP were trained to see one of them, or two.
-    return LastFrame.NEEDED if transformer.config.pos_embed_seq_len else LastFrame.IGNORED
+    return "needed" if transformer.config.pos_embed_seq_len else "refused"
 
 
 def _last_image(spec: VideoSpec) -> Image.Image:

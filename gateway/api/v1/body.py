@@ -1,4 +1,4 @@
-"""The body of `POST /v1/videos`: JSON or a form, with picture and sound as file or data URL.
+"""The body of `POST /v1/videos`: JSON or a form, with pictures and sound as file or data URL.
 
 Stock SDKs send a form even without a file, write nested fields as `metadata[name]`, and numbers
 as text. What arrives here leaves as one set of fields, with files as bytes.
@@ -19,7 +19,9 @@ from gateway.domain.errors import InvalidRequest
 from gateway.settings import Limits
 
 IMAGE_FIELD = "input_reference"
-_MAX_FILES = 4
+LAST_FIELD = "last_image"
+REFERENCES_FIELD = "reference_images"
+_MAX_FILES = 8
 _MAX_FIELDS = 100
 _NESTED = re.compile(r"([a-z_]+)\[([^\[\]]{1,64})\]")
 _DATA_URL = re.compile(r"data:(image|audio)/[a-z0-9+.-]+;base64,", re.IGNORECASE)
@@ -27,13 +29,15 @@ _DATA_URL = re.compile(r"data:(image|audio)/[a-z0-9+.-]+;base64,", re.IGNORECASE
 
 @dataclass(frozen=True)
 class VideoBody:
-    """Fields by name, and the picture if there is one.
+    """Fields by name, and the pictures, if there are any.
 
     Fields are still as they were sent, but for `speech.audio`, which is the file's bytes.
     """
 
     fields: dict[str, Any]
     image: bytes | None
+    last_image: bytes | None = None
+    reference_images: tuple[bytes, ...] = ()
 
 
 async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
@@ -54,14 +58,16 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
             limit=["application/json", "multipart/form-data"],
             value=content_type,
         )
-    reference = fields.pop(IMAGE_FIELD, None)
+    image = _image_bytes(fields.pop(IMAGE_FIELD, None), IMAGE_FIELD)
+    last_image = _image_bytes(fields.pop(LAST_FIELD, None), LAST_FIELD)
+    references = _image_list(fields.pop(REFERENCES_FIELD, None))
     speech = fields.get("speech")
     if isinstance(speech, dict) and "audio" in speech:
         fields["speech"] = {
             **speech,
             "audio": _file_bytes(speech["audio"], "speech.audio", "audio"),
         }
-    return VideoBody(fields, _image_bytes(reference))
+    return VideoBody(fields, image, last_image, references)
 
 
 VideoBodyDep = Annotated[VideoBody, Depends(read_video_body)]
@@ -98,6 +104,9 @@ async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
 
 
 def _put(fields: dict[str, Any], name: str, value: str | bytes) -> None:
+    if name in (REFERENCES_FIELD, f"{REFERENCES_FIELD}[]"):
+        fields.setdefault(REFERENCES_FIELD, []).append(value)
+        return
     nested = _NESTED.fullmatch(name)
     if nested:
         target = fields.setdefault(nested[1], {})
@@ -109,20 +118,35 @@ def _put(fields: dict[str, Any], name: str, value: str | bytes) -> None:
     target[name] = value
 
 
-def _image_bytes(reference: object) -> bytes | None:
-    """The picture of `input_reference`: a file, a data URL, or `{"image_url": data URL}`."""
+def _image_list(references: object) -> tuple[bytes, ...]:
+    """The pictures of `reference_images`, each given as any picture is."""
+    if references is None:
+        return ()
+    if not isinstance(references, list):
+        raise InvalidRequest(
+            f"{REFERENCES_FIELD} is a list of pictures",
+            param=REFERENCES_FIELD,
+            limit="list",
+            value=type(references).__name__,
+        )
+    found = [_image_bytes(each, REFERENCES_FIELD) for each in references]
+    return tuple(each for each in found if each is not None)
+
+
+def _image_bytes(reference: object, param: str) -> bytes | None:
+    """A picture: a file, a data URL, or `{"image_url": data URL}`."""
     if isinstance(reference, dict):
         if set(reference) != {"image_url"}:
             raise InvalidRequest(
-                f"{IMAGE_FIELD} is a file, or an object with image_url",
-                param=IMAGE_FIELD,
+                f"{param} is a file, or an object with image_url",
+                param=param,
                 limit=["image_url"],
                 value=sorted(map(str, reference)),
             )
         reference = reference["image_url"]
     if reference is None:
         return None
-    return _file_bytes(reference, IMAGE_FIELD, "image")
+    return _file_bytes(reference, param, "image")
 
 
 def _file_bytes(given: object, param: str, media: str) -> bytes:

@@ -9,14 +9,20 @@ from pydantic import BaseModel
 
 from gateway.accounts.service import Caller
 from gateway.api.deps import CallerDep, ServicesDep
-from gateway.api.v1.body import IMAGE_FIELD, VideoBody, VideoBodyDep
+from gateway.api.v1.body import (
+    IMAGE_FIELD,
+    LAST_FIELD,
+    REFERENCES_FIELD,
+    VideoBody,
+    VideoBodyDep,
+)
 from gateway.api.v1.schemas import EtaSeconds, VideoMetadata, VideoObject, eta_seconds
 from gateway.api.v1.videos import look
 from gateway.domain.entitlement import cheaper_request, check_plan
 from gateway.domain.errors import InvalidRequest, PlanLimit
 from gateway.domain.pricing import Breakdown
 from gateway.ids import JOB_PREFIX, new_id
-from gateway.jobs.admission import build_spec, find_card
+from gateway.jobs.admission import build_spec, check_pictures, find_card
 from gateway.jobs.audio import GivenAudio, accept_audio
 from gateway.jobs.files import input_key, job_folder
 from gateway.jobs.foresight import Request
@@ -26,8 +32,9 @@ from gateway.jobs.request import AudioSpeech, VideoRequest, kind_of, parse_reque
 from gateway.jobs.speech import measure_speech
 from gateway.jobs.submit import Order, Placed, describe, submit
 from gateway.points.service import available_points, refresh
-from gateway.protocol import AttemptRef
+from gateway.protocol import REFERENCES, AttemptRef, InputRole
 from gateway.services import Services
+from gateway.settings import Limits
 from gateway.streams import Change
 from models.card import ModelCard
 from models.spec import VideoSpec
@@ -66,6 +73,17 @@ _FORM_SCHEMA = {
             "type": "string",
             "format": "binary",
             "description": "The first frame, or the portrait of a digital human.",
+        },
+        LAST_FIELD: {
+            "type": "string",
+            "format": "binary",
+            "description": "The last frame, beside the first; for models that say so.",
+        },
+        REFERENCES_FIELD: {
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "maxItems": len(REFERENCES),
+            "description": "What appears in the clip, one part each; for models that say so.",
         },
     },
 }
@@ -120,11 +138,13 @@ def create_video(
         spec=asked.spec,
         image=asked.image,
         audio=asked.audio,
+        more_pictures=asked.more_pictures,
         client_metadata=asked.request.metadata,
         identity=identify(
             asked.request,
             image_sha256=asked.image.sha256 if asked.image else None,
             audio_sha256=asked.audio.sha256 if asked.audio else None,
+            more_sha256={role: each.sha256 for role, each in asked.more_pictures.items()},
             idempotency_key=idempotency_key,
             num_retries=x_stainless_retry_count,
         ),
@@ -193,6 +213,7 @@ class _Asked:
     spec: VideoSpec
     image: NormalisedImage | None
     audio: GivenAudio | None
+    more_pictures: dict[InputRole, NormalisedImage]
 
 
 def _read(body: VideoBody, services: Services) -> _Asked:
@@ -202,6 +223,12 @@ def _read(body: VideoBody, services: Services) -> _Asked:
     _refuse_reserved_metadata(request)
     kind = kind_of(request, has_image=body.image is not None)
     card = find_card(request.model, services.configuration.catalog, kind)
+    check_pictures(
+        card,
+        kind,
+        has_last=body.last_image is not None,
+        num_references=len(body.reference_images),
+    )
     audio, speech_s = None, None
     if isinstance(request.speech, AudioSpeech):
         audio = accept_audio(request.speech.audio, limits)
@@ -212,7 +239,19 @@ def _read(body: VideoBody, services: Services) -> _Asked:
     image = None
     if body.image is not None:
         image = normalise_image(body.image, limits, param=IMAGE_FIELD)
-    return _Asked(request, card, spec, image, audio)
+    return _Asked(request, card, spec, image, audio, _more_pictures(body, limits))
+
+
+def _more_pictures(body: VideoBody, limits: Limits) -> dict[InputRole, NormalisedImage]:
+    """The last frame and the references, each in its role."""
+    found = {}
+    if body.last_image is not None:
+        last = normalise_image(body.last_image, limits, param=LAST_FIELD)
+        found[InputRole.LAST_IMAGE] = last
+    # No card takes more than there are roles.
+    for role, data in zip(REFERENCES, body.reference_images, strict=False):
+        found[role] = normalise_image(data, limits, param=REFERENCES_FIELD)
+    return found
 
 
 def _place(services: Services, caller: Caller, order: Order) -> Placed:

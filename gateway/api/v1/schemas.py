@@ -12,7 +12,7 @@ from gateway.domain.pricing import PriceList, billed_seconds, offered_specs
 from gateway.jobs.repository import Job
 from gateway.protocol import Progress
 from models.card import ModelCard
-from models.cardparts import Voice
+from models.cardparts import Pictures, Voice
 from models.spec import EmotionName, Kind, Stage
 
 WireStatus = Literal["queued", "in_progress", "completed", "failed"]
@@ -162,6 +162,7 @@ class ModelObject(BaseModel):
     num_inference_steps: dict[str, int]
     guidance_scale: dict[str, float]
     max_prompt_chars: int
+    pictures: Pictures
     modes: dict[str, int]
     voices: list[Voice]
     languages: list[str]
@@ -226,6 +227,7 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
         num_inference_steps=card.num_inference_steps.model_dump(),
         guidance_scale=card.guidance_scale.model_dump(),
         max_prompt_chars=card.max_prompt_chars,
+        pictures=card.pictures,
         modes={name: mode.num_inference_steps for name, mode in card.modes.items()},
         audio=card.audio,
         voices=card.voices,

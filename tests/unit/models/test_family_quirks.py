@@ -276,3 +276,37 @@ def test_with_little_memory_the_clip_keeps_its_geometry(
     [tiled] = renderer.generate([spec], Watcher(), low_memory=True)
     [plain] = renderer.generate([spec], Watcher())
     assert video(tiled).shape == video(plain).shape
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "problem"),
+    [
+        ("wan-ti2v", {"last_image": "taken"}, "last_image must be refused"),
+        ("wan-i2v", {"last_image": "needed"}, "last_image must be refused"),
+        ("wan-flf", {"last_image": "taken"}, "last_image must be needed"),
+        ("wan-experts-i2v", {"reference_images": 1}, "reference_images must be 0 at most"),
+        ("cogvideox-i2v", {"last_image": "taken"}, "last_image must be refused"),
+    ],
+)
+def test_a_card_that_promises_too_many_pictures_is_refused(
+    load: Load, name: str, pictures: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(LoadFailed, match=f"pictures: {problem}"):
+        load(name, pictures=pictures)
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("wan-experts-i2v", {"last_image": "taken"}),
+        ("wan-flf", {"last_image": "needed"}),
+        ("wan-vace", {"last_image": "needed", "reference_images": 4}),
+        ("ltx2", {"last_image": "taken"}),
+        ("skyreels", {"last_image": "taken"}),
+    ],
+)
+def test_a_card_may_promise_what_its_weights_take(
+    load: Load, name: str, pictures: dict[str, object]
+) -> None:
+    _renderer, card = load(name, pictures=pictures)
+    assert card.pictures.last_image == pictures["last_image"]

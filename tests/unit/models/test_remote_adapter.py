@@ -416,6 +416,12 @@ def test_a_card_may_not_offer_what_the_engine_does_not_make(serve: Serve) -> Non
         loaded(card)
 
 
+def test_a_card_may_not_offer_pictures_that_are_not_sent(serve: Serve) -> None:
+    card = card_of(serve(SGLangDiffusion()), pictures={"last_image": "taken"})
+    with pytest.raises(LoadFailed, match="pictures must be left out"):
+        loaded(card)
+
+
 def test_options_are_needed() -> None:
     with pytest.raises(LoadFailed, match="options need base_url"):
         loaded(card_of("", more_options={"base_url": "elsewhere"}))
