@@ -23,19 +23,28 @@ _SIGMA_PER_DEVIATION = math.sqrt(math.pi / 2)
 
 
 class DurationKey(NamedTuple):
-    """Jobs that take about the same time."""
+    """Jobs that take about the same time.
+
+    Attributes:
+        fps: at another rate as many frames may be another render, some of them interpolated.
+        mode: may skip steps, compute coarser or sample with other weights.
+        is_guided: guidance above 1 computes every step twice; how far above makes no difference.
+    """
 
     model: str
     kind: str
     size: str
     num_frames: int
     num_inference_steps: int
+    fps: int
+    mode: str
+    is_guided: bool
 
     @classmethod
     def of(cls, batch_key: BatchKey) -> Self:
         """The key of every job with this batch key."""
-        kind, model, size, num_frames, num_inference_steps, *_ = batch_key
-        return cls(model, kind, size, num_frames, num_inference_steps)
+        kind, model, size, num_frames, steps, guidance_scale, fps, mode = batch_key
+        return cls(model, kind, size, num_frames, steps, fps, mode, guidance_scale > 1)
 
     @property
     def work(self) -> int:
@@ -74,13 +83,14 @@ def learn(known: Duration | None, measured_s: float) -> Duration:
 def guess(key: DurationKey, measured: Iterable[tuple[DurationKey, Duration]]) -> Duration:
     """What to expect of a key that was never measured, from other keys of its model.
 
-    Time is scaled by the work; a guess is as uncertain as it is long.
+    Those of its own mode count alone, if there are any. Time is scaled by the work; a guess is as
+    uncertain as it is long.
     """
-    seconds, work = 0.0, 0
-    for other, duration in measured:
-        if other.model == key.model:
-            seconds += duration.mean_s
-            work += other.work
+    of_model = [each for each in measured if each[0].model == key.model]
+    of_mode = [each for each in of_model if each[0].mode == key.mode]
+    known = of_mode or of_model
+    work = sum(other.work for other, _ in known)
+    seconds = sum(duration.mean_s for _, duration in known)
     mean_s = seconds / work * key.work if work else UNMEASURED_S
     return Duration(mean_s, mean_s, 0)
 

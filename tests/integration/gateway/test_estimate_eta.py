@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from gateway.domain.durations import DurationKey
 from gateway.housekeeping import refresh_forecasts
+from gateway.jobs.durations import note
 from gateway.jobs.eta import KEEP_FOR, SHORT_QUEUE
 from gateway.jobs.lane_repair import rebuild_lanes
 from gateway.services import Services
@@ -66,3 +68,21 @@ def test_a_long_queue_places_a_request_as_it_would_a_job(
     assert refresh_forecasts(services) == 1
     clock.advance(seconds=1)
     assert client.submit().json()["eta_seconds"] == estimate(client)
+
+
+def test_modes_are_estimated_apart(client: Client, worker: PaperWorker, services: Services) -> None:
+    worker.claim()
+    took_s = {"standard": 5.0, "pro": 50.0}
+    with services.database.write() as connection:
+        for mode, seconds in took_s.items():
+            key = DurationKey(
+                "reel-tiny", "text_to_video", "64x64", 17, 12, 8, mode, is_guided=True
+            )
+            note(connection, key, seconds)
+    found = []
+    for mode in took_s:
+        request = {"prompt": "x", "mode": mode, "num_inference_steps": 12}
+        answer = client.post("/videos/estimate", json=request).json()
+        found.append(answer["eta_seconds"]["p50"])
+    # A worker without a model loads one first, for either.
+    assert found[1] - found[0] == 45

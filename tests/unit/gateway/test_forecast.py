@@ -12,9 +12,9 @@ from models.spec import BatchKey
 SWAP_S = 5.0
 
 
-def key(model: str = "m", steps: int = 10) -> BatchKey:
+def key(model: str = "m", steps: int = 10, mode: str = "standard") -> BatchKey:
     """A batch key."""
-    return ("text_to_video", model, "64x64", 17, steps, 3.0, 8, "standard")
+    return ("text_to_video", model, "64x64", 17, steps, 3.0, 8, mode)
 
 
 def forecast(
@@ -113,3 +113,22 @@ def test_an_unmeasured_job_is_scaled_from_its_model() -> None:
     ]
     assert guess(DurationKey.of(key("m", steps=30)), measured).mean_s == pytest.approx(30)
     assert guess(DurationKey.of(key("new")), measured) == Duration(UNMEASURED_S, UNMEASURED_S, 0)
+
+
+def test_a_guess_keeps_to_its_mode_where_that_was_measured() -> None:
+    measured = [
+        (DurationKey.of(key(mode="fast", steps=4)), Duration(4, 0, 9)),
+        (DurationKey.of(key(mode="quality", steps=40)), Duration(400, 0, 9)),
+    ]
+    assert guess(DurationKey.of(key(mode="fast", steps=8)), measured).mean_s == pytest.approx(8)
+    of_all = guess(DurationKey.of(key(mode="balanced", steps=44)), measured)
+    assert of_all.mean_s == pytest.approx(404)
+
+
+def test_guidance_counts_by_whether_there_is_any() -> None:
+    kind, model, size, num_frames, steps, _, *rest = key()
+    strong, weak, off = (
+        DurationKey.of((kind, model, size, num_frames, steps, scale, *rest))  # type: ignore[arg-type]
+        for scale in (7.5, 1.5, 1.0)
+    )
+    assert strong == weak != off
