@@ -34,6 +34,7 @@ from workers.rendering import Rendering
 from workers.selftest import run_self_test
 from workers.shelf import Shelf
 from workers.talk import Talk, end_orphaned
+from workers.writing import Desk
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h: the signal this process gets when its parent ends."""
@@ -66,6 +67,7 @@ class _Child:
     def __init__(self, setup: ChildSetup, talk: Talk) -> None:
         self._shelf = Shelf(setup.device, setup.model_budget_bytes)
         self._talk = talk
+        self._desk = Desk()
 
     def serve(self) -> None:
         while True:
@@ -78,10 +80,11 @@ class _Child:
                 case Render():
                     self._render(command)
                 case Cancel():
-                    """The batch it speaks of is over."""
+                    # Its batch is over; the clip may be on its way to the disk.
+                    self._desk.cancel(command.job_id)
 
     def _render(self, batch: Render) -> None:
-        rendering = Rendering(batch, self._talk)
+        rendering = Rendering(batch, self._talk, self._desk)
         try:
             pipeline = self._bring(batch.card, lambda: rendering.step(Stage.LOADING, 0, 1))
             # It may have taken minutes.
@@ -119,8 +122,14 @@ class _Child:
         return pipeline
 
     def _not_loaded(self, card: ModelCard, error: Exception) -> _NotLoaded:
+        # The process ends, but not before what was rendered is on the disk.
+        self._desk.wait(_ignore)
         self._talk.say(LoadFailed(card.id, _describe(error)))
         return _NotLoaded()
+
+
+def _ignore() -> None:
+    """Whatever the parent says, the end is near."""
 
 
 def _describe(error: Exception) -> str:

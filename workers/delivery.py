@@ -129,14 +129,30 @@ class DeliveryWorker(SimpleWorker):
     @override
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Forget the delivery, then serve it if it is one. RQ's bookkeeping is left out."""
+        if self._is_doorbell(job, queue):
+            self._serve()
+
+    def take_waiting(self) -> bool:
+        """Take a delivery that waits already and forget it; whether there was a good one."""
+        found = self.queue_class.dequeue_any(
+            self.queues,
+            None,
+            connection=self.connection,
+            job_class=self.job_class,
+            serializer=self.serializer,
+        )
+        return found is not None and self._is_doorbell(*found)
+
+    def _is_doorbell(self, job: Job, queue: Queue) -> bool:
+        """Forget the delivery, and say whether it is one."""
         with self.connection.pipeline() as pipeline:
             pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
             pipeline.delete(job.key, job.dependents_key, job.dependencies_key)
             pipeline.execute()
         if isinstance(job, Delivery) and job.is_doorbell:
-            self._serve()
-        else:
-            log.warning("delivery_refused", delivery=job.id)
+            return True
+        log.warning("delivery_refused", delivery=job.id)
+        return False
 
     @override
     def run_maintenance_tasks(self) -> None:

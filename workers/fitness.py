@@ -70,6 +70,13 @@ class Fitness:
                 return
             self.suffer_setback()
 
+    def is_fit(self) -> bool:
+        """Whether nothing is known that stands against a claim; waits for nothing."""
+        if self._condition.unfit is not None or self._child is None or not self._child.is_ready:
+            return False
+        self._condition.become_fit(self._child.loaded_models)
+        return True
+
     def child_for(self, card: ModelCard) -> ChildProcess:
         """The child, which will load `card` when it is given work; a new one where none lives."""
         self._card = card

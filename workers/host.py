@@ -100,6 +100,7 @@ class Host:
                     cancel_grace_s=settings.cancel_grace_s,
                     drain_s=settings.drain_s,
                 ),
+                take_bell=self._take_bell,
             )
         )
 
@@ -173,6 +174,13 @@ class Host:
         if self._condition.is_draining:
             # RQ's loop ends on it.
             raise StopRequested
+
+    def _take_bell(self) -> bool:
+        try:
+            return self._worker is not None and self._worker.take_waiting()
+        except redis.RedisError as error:
+            log.warning("redis_unavailable", reason=type(error).__name__)
+            return False
 
     def _should_stop(self) -> bool:
         self._tick()

@@ -2,8 +2,9 @@
 
 The parent sends commands, the child answers with events. One command at a time, but for `Cancel`:
 `Load` is answered by `Loaded`, `SelfTest` by `SelfTested`, and after a `Render` the child says
-`Finished` or `Failed` once for every order, then `BatchEnded`. A model that is not on the device
-is loaded first, which ends in `Loaded` or `LoadFailed`.
+`Finished` or `Failed` once for every order. `BatchEnded` says that it can render the next batch:
+the last clip may still be written then, and its answer comes later. A model that is not on the
+device is loaded first, which ends in `Loaded` or `LoadFailed`.
 """
 
 from collections.abc import Mapping
@@ -68,7 +69,8 @@ class Render:
 class Cancel:
     """Nobody waits for this job of the batch any more; the others go on.
 
-    Without any left the batch ends within one step. Ignored where it names no open job.
+    Without any left the batch ends within one step. A clip that is being written is given up,
+    unless it is nearly done. Ignored where it names no open job.
     """
 
     job_id: str
@@ -143,7 +145,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class BatchEnded:
-    """Every order of the batch is answered; the next one may come."""
+    """The device is free for the next batch; every order but the one being written is answered."""
 
 
 Command = Load | SelfTest | Render | Cancel

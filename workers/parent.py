@@ -1,11 +1,12 @@
 """Answers a delivery: claim, bring the inputs, render in the warm child, hand over to the reporter.
 
-The parent never touches the device and never imports torch. After every batch it makes itself fit
-for the next one before it takes another delivery.
+The parent never touches the device and never imports torch. Where all is well and a delivery waits,
+it claims again while the last clip of a batch is still being written; otherwise it sees that clip
+through, and makes itself fit for the next batch before it takes another delivery.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,10 +20,9 @@ from gateway.protocol import (
     FailRequest,
     FailureCode,
 )
-from models.card import ModelCard
 from models.catalog import Catalog
 from models.spec import VideoSpec
-from workers.batch import Batch, Surroundings
+from workers.batch import Batch, Outcome, Surroundings
 from workers.condition import Condition
 from workers.fitness import Fitness
 from workers.gateway_client import GatewayClient, GatewayError, InputDamaged
@@ -32,12 +32,18 @@ from workers.reporting import MAX_UNREPORTED, Report, Reporter
 from workers.retrying import GaveUp, until_available
 from workers.spool import AttemptFolder, Spool, is_disk_full
 
+SHORT_TAIL_S = 0.03
+"""A clip that is written by then is not worth a claim beside it."""
+
 log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the parent works with, built and closed by the host."""
+    """What the parent works with, built and closed by the host.
+
+    `take_bell`: take a delivery that waits already, without waiting for one; whether there was one.
+    """
 
     pool: str
     worker_name: str
@@ -48,6 +54,7 @@ class Services:
     fitness: Fitness
     condition: Condition
     around: Surroundings
+    take_bell: Callable[[], bool]
 
 
 class Parent:
@@ -57,6 +64,7 @@ class Parent:
         self._services = services
         self._fitness = services.fitness
         self._lease = services.around.lease
+        self._last: Batch | None = None
 
     def serve_delivery(self) -> None:
         """Claim jobs and see them through to the reporter; returns quietly when none waits."""
@@ -68,15 +76,43 @@ class Parent:
         if not jobs:
             return
         try:
-            for batch in self._split(jobs):
-                self._serve(batch)
+            while jobs:
+                for batch in self._split(jobs):
+                    self._serve(batch)
+                jobs = self._claim_beside_tail()
+            self._finish_tail(float("inf"))
         except Exception:
-            log.exception("serving_failed", jobs=[job.job_id for job in jobs])
+            refs = [_ref(job) for job in jobs] + list(self._last.tail if self._last else ())
+            log.exception("serving_failed", jobs=[ref.job_id for ref in refs])
             # What the child still does is unknown; the leases end by themselves.
             self._fitness.end_child()
-            for job in jobs:
-                self._lease.release(_ref(job))
+            self._last = None
+            for ref in refs:
+                self._lease.release(ref)
         self._fitness.restore()
+
+    def _claim_beside_tail(self) -> Sequence[Assignment]:
+        """The next jobs, for a device that need not wait for the files of the last clip.
+
+        None without a delivery that waits, nor where something may be amiss.
+        """
+        self._finish_tail(SHORT_TAIL_S)
+        is_wanted = self._last is not None and self._last.is_tail_wanted
+        num_unreported = self._services.reporter.num_unreported
+        may_claim = (
+            is_wanted
+            # The clip that is being written will be one more.
+            and num_unreported < MAX_UNREPORTED
+            and self._fitness.is_fit()
+            and not self._services.condition.is_draining
+            and not self._should_stop()
+        )
+        return self._claim() if may_claim and self._services.take_bell() else ()
+
+    def _finish_tail(self, within_s: float) -> None:
+        """Settle what is being written, if it ends within so many seconds."""
+        if self._last is not None:
+            self._see_through(self._last.finish(within_s))
 
     def _claim(self) -> Sequence[Assignment]:
         request = ClaimRequest(
@@ -117,16 +153,8 @@ class Parent:
         self._services.spool.drop_stale_workspaces()
         began_at = time.monotonic()
         orders = [order for job in jobs if (order := self._prepare(job, began_at))]
-        if not orders:
-            return
-        card = self._services.catalog.find(orders[0].spec.model)
-        if card is not None:
-            self._render(card, orders)
-            return
-        log.error("model_unknown", model=orders[0].spec.model)
-        for order in orders:
-            failed = Failed(order.job_id, FailureCode.MODEL_ERROR, UNKNOWN, retryable=True)
-            self._fail(AttemptFolder(order.folder), failed)
+        if orders:
+            self._render(orders)
 
     def _prepare(self, job: Assignment, began_at: float) -> RenderOrder | None:
         """The job with its inputs on disk, or None when it has failed already."""
@@ -154,21 +182,36 @@ class Parent:
             return _order(job, spec.model_copy(update=kept), folder, began_at)
         return None
 
-    def _render(self, card: ModelCard, orders: Sequence[RenderOrder]) -> None:
-        """Render a batch; after a crash each job that was lost goes alone, which tells whose."""
-        batch = Batch(card, orders, self._fitness.child_for(card), self._services.around)
+    def _render(self, orders: Sequence[RenderOrder]) -> None:
+        """Render a batch, beside which the clip before it may still be written."""
+        card = self._services.catalog.find(orders[0].spec.model)
+        if card is None:
+            log.error("model_unknown", model=orders[0].spec.model)
+            for order in orders:
+                failed = Failed(order.job_id, FailureCode.MODEL_ERROR, UNKNOWN, retryable=True)
+                self._fail(AttemptFolder(order.folder), failed)
+            return
+        child = self._fitness.child_for(card)
+        self._last = Batch(card, orders, child, self._services.around, self._last)
+        self._see_through(self._last.run(), len(orders))
+
+    def _see_through(self, outcomes: Iterable[Outcome], num_orders: int = 1) -> None:
+        """Settle; after a crash each of several jobs goes alone, which tells whose it was."""
         codes: set[FailCode] = set()
-        alone: list[RenderOrder] = []
-        for order, ending in batch.run():
+        crashed: list[tuple[RenderOrder, Failed]] = []
+        for order, ending in outcomes:
             if isinstance(ending, Failed):
                 codes.add(ending.code)
-                if ending.code is FailureCode.RENDERER_CRASHED and len(orders) > 1:
-                    alone.append(order)
+                if ending.code is FailureCode.RENDERER_CRASHED:
+                    crashed.append((order, ending))
                     continue
             self._settle(order, ending)
+        is_shared = max(num_orders, len(crashed)) > 1
+        for order, failed in () if is_shared else crashed:
+            self._settle(order, failed)
         self._fitness.look_after(codes)
-        for order in alone:
-            self._render(card, [order])
+        for order, _ in crashed if is_shared else ():
+            self._render([order])
 
     def _settle(self, order: RenderOrder, ending: Finished | Failed | None) -> None:
         folder = AttemptFolder(order.folder)
@@ -207,6 +250,8 @@ class Parent:
         return self._should_stop() or is_late or self._lease.is_dropped(_ref(job))
 
     def _should_stop(self) -> bool:
+        """Asked while something is waited for; a clip that is finished meanwhile is reported."""
+        self._finish_tail(0)
         self._services.around.tick()
         return self._services.around.stop.is_requested
 

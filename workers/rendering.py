@@ -1,13 +1,17 @@
 """One batch in the child: every order of it is answered once, whatever becomes of the others.
 
-together --a clip of its own--> finished, or failed by its own fault
+together --a clip of its own--> being written --> finished, or failed by its own fault
 together --the call failed, memory ran out--> alone --memory ran out--> alone, with less memory
 any --canceled--> answered at once; without a wanted order the call stops within one step
+
+The last clip may still be on its way to the disk when the next batch begins; see
+`workers.writing`, whose thread then answers.
 """
 
 import gc
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -19,15 +23,16 @@ from models.pipeline import (
     LoadFailed,
     NamedRenderer,
     OutOfMemory,
+    StepCallback,
     VideoPipeline,
 )
 from models.spec import Stage
-from workers.clips import write_clip
 from workers.failures import describe_failure
 from workers.media.label import build_label
 from workers.media.stills import encode_preview
 from workers.messages import Cancel, Finished, Render, RenderOrder, Stepped
 from workers.talk import Talk
+from workers.writing import Desk
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,11 +44,12 @@ Trouble = tuple[RenderOrder, Exception]
 
 
 class Rendering:
-    """Renders `batch` and tells the parent; for one use."""
+    """Renders `batch`, has its clips written at `desk` and tells the parent; for one use."""
 
-    def __init__(self, batch: Render, talk: Talk) -> None:
+    def __init__(self, batch: Render, talk: Talk, desk: Desk) -> None:
         self._card = batch.card
         self._talk = talk
+        self._desk = desk
         self._open = {order.job_id: order for order in batch.orders}
         self._focus: Sequence[RenderOrder] = batch.orders
         self._num_previews = Counter[str]()
@@ -51,7 +57,9 @@ class Rendering:
     def step(self, stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
         """The step callback: report for those being worked on, and hear of cancels."""
         job_ids = tuple(order.job_id for order in self._focus if order.job_id in self._open)
-        self._talk.say(Stepped(job_ids, stage, done, total, self._encode(previews)))
+        shown = zip(self._focus, previews, strict=False)
+        wanted = [(order, frame) for order, frame in shown if order.job_id in self._open]
+        self._talk.say(Stepped(job_ids, stage, done, total, self._encode(wanted)))
         self.heed_cancels()
 
     def heed_cancels(self) -> None:
@@ -60,18 +68,24 @@ class Rendering:
         Raises:
             Canceled: nobody waits for what is being worked on.
         """
-        for command in self._talk.heard():
-            if isinstance(command, Cancel) and command.job_id in self._open:
-                self._give_up(self._open[command.job_id], Canceled())
+        self._hear()
         if not any(order.job_id in self._open for order in self._focus):
             raise Canceled
 
-    def _encode(self, previews: Sequence[Frame]) -> dict[str, bytes]:
-        """Preview frames, one for each order in focus, as the parent hands them on."""
+    def _hear(self) -> None:
+        for command in self._talk.heard():
+            if isinstance(command, Cancel):
+                # Before the answer, after which nothing may be heard of the job or written for it.
+                self._desk.cancel(command.job_id)
+                if command.job_id in self._open:
+                    self._give_up(self._open[command.job_id], Canceled())
+
+    def _encode(self, shown: Iterable[tuple[RenderOrder, Frame]]) -> dict[str, bytes]:
+        """Preview frames as the parent hands them on."""
         encoded = {}
-        for order, frame in zip(self._focus, previews, strict=False):
+        for order, frame in shown:
             self._num_previews[order.job_id] += 1
-            if order.job_id in self._open and self._num_previews[order.job_id] <= MAX_PREVIEWS:
+            if self._num_previews[order.job_id] <= MAX_PREVIEWS:
                 label = build_label(order.label.producer, order.label.produce_id)
                 jpeg = encode_preview(frame, label, MAX_PREVIEW_BYTES)
                 if jpeg is not None:
@@ -113,14 +127,11 @@ class Rendering:
                 if order.job_id not in self._open:
                     continue
                 try:
-                    write_clip(clip, order, self.step)
+                    self._write(clip, order)
                 except (OutOfMemory, MemoryError) as error:
                     troubles.append((order, _without_memory(error)))
                 except Exception as error:  # noqa: BLE001  # logged and answered there
                     self._give_up(order, error)
-                else:
-                    self._open.pop(order.job_id)
-                    self._talk.say(Finished(order.job_id))
         except LoadFailed:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a renderer raises
@@ -141,6 +152,37 @@ class Rendering:
         # A card without a preset may belong to a renderer that does not know of it.
         preset = {"low_memory": True} if low_memory else {}
         return pipeline.generate(specs, self.step, **preset)
+
+    def _write(self, clip: Clip, order: RenderOrder) -> None:
+        """Draw the clip; the rest is the writing thread's, which answers for the order.
+
+        Raises:
+            Exception: there will be no such answer.
+        """
+        on_step = self._writing_step(order)
+        self._desk.write(clip, order, on_step=on_step, answer=self._answer, heed=self.heed_cancels)
+        del self._open[order.job_id]
+        if clip.check is not None:
+            # It may want the device, and a renderer does one thing at a time.
+            self._desk.wait(self._hear)
+
+    def _writing_step(self, order: RenderOrder) -> StepCallback:
+        def step(stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
+            shown = self._encode((order, frame) for frame in previews)
+            self._talk.say(Stepped((order.job_id,), stage, done, total, shown))
+
+        return step
+
+    def _answer(self, order: RenderOrder, error: Exception | None) -> None:
+        """Answer for a clip whose writing has ended; in the writing thread."""
+        if error is None:
+            self._talk.say(Finished(order.job_id))
+            return
+        self._log(error, [order])
+        failed = describe_failure(order, error)
+        # Nobody is left here who would render it once more.
+        is_about_memory = isinstance(error, OutOfMemory | MemoryError)
+        self._talk.say(replace(failed, retryable=True) if is_about_memory else failed)
 
     def _give_up(self, order: RenderOrder, error: Exception) -> None:
         if self._open.pop(order.job_id, None) is not None:

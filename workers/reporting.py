@@ -63,6 +63,11 @@ class Reporter:
         """Have `report` sent; returns at once."""
         self._waiting.put(report)
 
+    @property
+    def num_unreported(self) -> int:
+        """How many attempts were submitted whose reports are not through."""
+        return self._waiting.unfinished_tasks
+
     def flush(self, *, give_up: Callable[[], bool], up_to: int = 0) -> None:
         """Wait until all but `up_to` of what was submitted is reported; for one thread at a time.
 
@@ -71,7 +76,7 @@ class Reporter:
         while not give_up():
             # Cleared before the look, so that a report settled after it is not slept over.
             self._settled.clear()
-            if self._waiting.unfinished_tasks <= up_to:
+            if self.num_unreported <= up_to:
                 return
             self._settled.wait(TICK_S)
 
@@ -83,8 +88,8 @@ class Reporter:
         """
         until = time.monotonic() + within_s
         self.flush(give_up=lambda: time.monotonic() >= until)
-        if self._waiting.unfinished_tasks:
-            log.warning("reports_not_sent", count=self._waiting.unfinished_tasks)
+        if self.num_unreported:
+            log.warning("reports_not_sent", count=self.num_unreported)
         self._give_up = True
         self._thread.join(END_S)
 

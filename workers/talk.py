@@ -1,6 +1,7 @@
 """The child's end of the pipe to its parent. A parent that is gone ends the process at once."""
 
 import os
+import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import NoReturn, cast
@@ -9,15 +10,17 @@ from workers.messages import Command, Event
 
 
 class Talk:
-    """Says events, hears commands."""
+    """Says events from any thread, hears commands in one."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._saying = threading.Lock()
 
     def say(self, event: Event) -> None:
         """Tell the parent."""
         try:
-            self._pipe.send(event)
+            with self._saying:
+                self._pipe.send(event)
         except OSError:
             end_orphaned()
 

@@ -15,6 +15,7 @@ from tests.unit.workers.test_shelf import make_card
 from workers.messages import Event, Failed, Finished, Render, RenderOrder
 from workers.rendering import Rendering
 from workers.talk import Talk
+from workers.writing import Desk
 
 
 class Decoding:
@@ -66,7 +67,9 @@ def render(
         orders.append(RenderOrder(prompt, 1, spec, label, folder / f"{prompt}-1", 0.0, 0.0))
     ours, theirs = multiprocessing.Pipe()
     card = make_card().model_copy(update={"low_memory": {"slowly": True} if low_memory else {}})
-    Rendering(Render(card, tuple(orders)), Talk(theirs)).run(renderer)
+    desk = Desk()
+    Rendering(Render(card, tuple(orders)), Talk(theirs), desk).run(renderer)
+    desk.wait(lambda: None)
     theirs.close()
     heard: list[Event] = []
     while ours.poll():

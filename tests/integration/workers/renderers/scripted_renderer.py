@@ -19,6 +19,8 @@ STEP_S = 0.05
 class ScriptedVideo:
     """Prompts: crash, resume, deaf, oom, heavy, disk-full, bad-image, show-image, or a grey clip.
 
+    `noise` is drawn at once and takes long to encode.
+
     `resume` leaves a file in its workspace and crashes, unless it finds one there.
 
     Every call of `generate` leaves a line with its prompts in the file that the card's option
@@ -83,5 +85,11 @@ def _misbehave(spec: VideoSpec, *, low_memory: bool) -> None:
 
 
 def _frames(spec: VideoSpec) -> Iterator[Frame]:
+    if spec.prompt == "noise":
+        values = np.random.default_rng(spec.seed)
+        noise = values.integers(256, size=(spec.height, spec.width, 3), dtype=np.uint8)
+        for index in range(spec.num_frames):
+            yield np.roll(noise, index * 7, axis=0)
+        return
     for index in range(spec.num_frames):
         yield np.full((spec.height, spec.width, 3), spec.seed + index * 10, np.uint8)
