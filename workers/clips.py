@@ -2,6 +2,8 @@
 
 import time
 
+import structlog
+
 from gateway.protocol import ArtifactRole, CompleteRequest, Rendered
 from models.pipeline import Clip, StepCallback
 from models.spec import VideoSpec
@@ -16,6 +18,9 @@ CONTENT_TYPES = {
     ArtifactRole.THUMBNAIL: "image/webp",
     ArtifactRole.SPRITESHEET: "image/jpeg",
 }
+
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
@@ -35,6 +40,7 @@ def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
         label=build_label(order.label.producer, order.label.produce_id),
         on_step=on_step,
     )
+    log.debug("files_written", jobs=[order.job_id])
     checks = clip.check(finished.video.path, num_frames, clip.fps) if clip.check else {}
     folder.write_manifest(
         CompleteRequest(
@@ -45,6 +51,7 @@ def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
             artifacts=[folder.measure(role, kind) for role, kind in CONTENT_TYPES.items()],
         )
     )
+    log.debug("clip_written", jobs=[order.job_id])
 
 
 def _num_frames(clip: Clip, spec: VideoSpec) -> int:

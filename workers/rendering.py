@@ -121,7 +121,9 @@ class Rendering:
         self._focus = orders
         troubles: list[Trouble] = []
         try:
+            log.debug("batch_begun", jobs=[order.job_id for order in orders])
             clips = self._generate(pipeline, orders, low_memory=low_memory)
+            log.debug("batch_sampled", jobs=[order.job_id for order in orders])
             for order, clip in zip(orders, clips, strict=True):
                 self._focus = [order]
                 if order.job_id not in self._open:
@@ -161,6 +163,7 @@ class Rendering:
         """
         on_step = self._writing_step(order)
         self._desk.write(clip, order, on_step=on_step, answer=self._answer, heed=self.heed_cancels)
+        log.debug("clip_drawn", jobs=[order.job_id])
         del self._open[order.job_id]
         if clip.check is not None:
             # It may want the device, and a renderer does one thing at a time.

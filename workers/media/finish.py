@@ -1,9 +1,10 @@
 """The last step of a render: one clip to the three files that a finished job has."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.pipeline import Clip, StepCallback
+from models.pipeline import Clip, Frame, StepCallback
 from workers.media.encode import Encoded, encode_video
 from workers.media.stills import Stills
 
@@ -35,14 +36,26 @@ def finish_clip(
         EncodeError, LabelMissing: as `workers.media.encode.encode_video`.
     """
     stills = Stills(num_frames)
+    thumbnail, spritesheet = folder / THUMBNAIL_NAME, folder / SPRITESHEET_NAME
+    frames = _past_middle(
+        stills.watch(clip.frames), num_frames, lambda: stills.save_thumbnail(thumbnail, label)
+    )
     video = encode_video(
-        replace(clip, frames=stills.watch(clip.frames)),
+        replace(clip, frames=frames),
         folder / VIDEO_NAME,
         num_frames=num_frames,
         label=label,
         on_step=on_step,
     )
-    thumbnail, spritesheet = folder / THUMBNAIL_NAME, folder / SPRITESHEET_NAME
-    stills.save_thumbnail(thumbnail, label)
     stills.save_spritesheet(spritesheet, label)
     return FinishedClip(video, thumbnail, spritesheet)
+
+
+def _past_middle(
+    frames: Iterable[Frame], num_frames: int, save: Callable[[], None]
+) -> Iterator[Frame]:
+    """`frames`; `save` is called after the middle one, while later ones are still being drawn."""
+    for index, frame in enumerate(frames):
+        yield frame
+        if index == num_frames // 2:
+            save()

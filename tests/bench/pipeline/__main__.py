@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tests.bench.ledger.machine import describe_machine
 from tests.bench.pipeline.plain import load_pipeline, render
 from tests.bench.pipeline.rig import Rig, Spent, running
@@ -22,6 +24,7 @@ TARGET = 0.05
 """The most that the worker may add to the time of the plain script."""
 
 WARM_UP = 2
+ALL_THREADS = torch.get_num_threads()
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Figures:
     """What a clip takes, one value a round; the sides take turns within a round."""
 
     plain: list[Spent] = field(default_factory=list)
+    plain_alone: list[Spent] = field(default_factory=list)
     worker: list[Spent] = field(default_factory=list)
     batch: list[Spent] = field(default_factory=list)
     few_steps: list[Spent] = field(default_factory=list)
@@ -38,6 +42,12 @@ class Figures:
     def overhead(self) -> Spent:
         """What the worker adds, as parts of the plain script's time."""
         wall, cpu = _ratio(self.worker, self.plain)
+        return Spent(wall - 1, cpu - 1)
+
+    @property
+    def overhead_alone(self) -> Spent:
+        """As `overhead`, of a script that keeps to one thread as the worker does."""
+        wall, cpu = _ratio(self.worker, self.plain_alone)
         return Spent(wall - 1, cpu - 1)
 
 
@@ -52,12 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         steps, batch = rig.card.steps_of(rig.card.default_mode), rig.card.max_room
         few = rig.card.num_inference_steps.min
         found = _measure(rig, Path(name), options.rounds, (steps, few), batch)
+        stages = rig.stages.lines(steps, num_warm_up=0)
     _print("\n" + "\n".join(_lines(found, steps, few, batch)))
+    _print("\n" + "\n".join(stages))
     _print(f"\n{describe_machine().as_text().replace('before the run', 'after it')}")
     verdict = "within" if found.overhead.wall_s <= TARGET else "above"
     _print(
         f"pipeline: overhead {found.overhead.wall_s:+.1%} ({verdict} {TARGET:.0%}), "
         f"of processor time {found.overhead.cpu_s:+.1%}; "
+        f"over a script with one thread {found.overhead_alone.wall_s:+.1%}, "
+        f"{found.overhead_alone.cpu_s:+.1%}; "
         f"batch of {batch} x{_ratio(found.worker, found.batch).wall_s:.2f}; "
         f"{few} steps x{_ratio(found.worker, found.few_steps).wall_s:.2f}; "
         f"a process per job x{_ratio(found.process, found.worker).wall_s:.1f} slower"
@@ -77,11 +91,8 @@ def _measure(
         render(plain, steps=steps, seed=seed, path=video)
     found = Figures()
     for seed in range(rounds):
-        began = Spent(time.perf_counter(), time.process_time())
-        render(plain, steps=steps, seed=seed, path=video)
-        found.plain.append(
-            Spent(time.perf_counter() - began.wall_s, time.process_time() - began.cpu_s)
-        )
+        found.plain.append(_run_plain(plain, ALL_THREADS, steps=steps, seed=seed, path=video))
+        found.plain_alone.append(_run_plain(plain, 1, steps=steps, seed=seed, path=video))
         found.worker.append(rig.run(1, steps=steps))
         found.few_steps.append(rig.run(1, steps=few))
         # The first call of another shape is slower; a busy queue does not change shapes often.
@@ -92,6 +103,13 @@ def _measure(
         if seed % 3 == 0:
             found.process.append(_run_process(steps, video))
     return found
+
+
+def _run_plain(plain: Any, num_threads: int, *, steps: int, seed: int, path: Path) -> Spent:
+    torch.set_num_threads(num_threads)
+    began = Spent(time.perf_counter(), time.process_time())
+    render(plain, steps=steps, seed=seed, path=path)
+    return Spent(time.perf_counter() - began.wall_s, time.process_time() - began.cpu_s)
 
 
 def _run_process(steps: int, video: Path) -> Spent:
@@ -115,6 +133,7 @@ def _cpu_of_ended() -> float:
 def _lines(found: Figures, steps: int, few: int, batch: int) -> list[str]:
     rows = [
         (f"plain script, {steps} steps", found.plain, "diffusers call and encode_video; warm"),
+        ("plain script, one thread", found.plain_alone, "as many as the worker's card allows"),
         (f"worker, {steps} steps", found.worker, "doorbell to reported: MP4, label, stills"),
         (f"worker, {batch} at once", found.batch, "per clip"),
         (f"worker, {few} steps", found.few_steps, ""),

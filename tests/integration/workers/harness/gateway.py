@@ -5,6 +5,7 @@ It knows no batch keys: what waits is handed out in order, as much as the worker
 
 import hashlib
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -28,9 +29,13 @@ HEARTBEAT_S = 0.2
 
 
 class ScriptedGateway:
-    """State that tests set and read. `is_down`: answer 503 to everything."""
+    """State that tests set and read.
 
-    def __init__(self) -> None:
+    `is_down`: answer 503 to everything. `completed_at`: by `time.perf_counter`.
+    """
+
+    def __init__(self, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._heartbeat_s = heartbeat_s
         self.waiting: list[Assignment] = []
         self.files: dict[str, bytes] = {}
         self.is_down = False
@@ -41,6 +46,7 @@ class ScriptedGateway:
         self.heartbeats: list[HeartbeatRequest] = []
         self.uploads: dict[tuple[str, int, str], bytes] = {}
         self.completed: dict[str, CompleteRequest] = {}
+        self.completed_at: dict[str, float] = {}
         self.failed: dict[str, FailRequest] = {}
         self.refused = 0
         self._lock = threading.Lock()
@@ -99,7 +105,7 @@ class ScriptedGateway:
         assert call == "heartbeat"
         self.heartbeats.append(HeartbeatRequest.model_validate_json(body))
         reply = HeartbeatReply(
-            drop=self.drop, heartbeat_s=HEARTBEAT_S, is_draining=self.is_draining
+            drop=self.drop, heartbeat_s=self._heartbeat_s, is_draining=self.is_draining
         )
         return reply.model_dump_json().encode()
 
@@ -114,6 +120,7 @@ class ScriptedGateway:
                 self.uploads[job_id, attempt, role] = body
             case ["complete"]:
                 self.completed[job_id] = CompleteRequest.model_validate_json(body)
+                self.completed_at[job_id] = time.perf_counter()
             case ["fail"]:
                 self.failed[job_id] = FailRequest.model_validate_json(body)
             case _:
