@@ -77,7 +77,8 @@ class Clip:
     """A rendered video.
 
     Attributes:
-        frames: uint8 [H, W, 3], RGB, made as they are read, once.
+        frames: uint8 [H, W, 3], RGB, made as they are read, once; none is changed afterwards, for
+            the encoder may be some frames behind.
         num_frames: how many, where the spec only names the most; else None.
         stage: what progress calls the reading of a frame. `ENCODING` where the work is done by
             then; `RENDERING` where a frame is only then drawn.
