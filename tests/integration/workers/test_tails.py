@@ -39,14 +39,12 @@ def slow(gateway: ScriptedGateway, make_job: MakeJob, worker: WorkerProcess) -> 
     return job
 
 
-def begin_both(
-    valkey: Valkey, gateway: ScriptedGateway, slow: Assignment, after: Assignment
-) -> None:
-    """Return when `after` is being denoised, while `slow` is still being written."""
+def begin_both(worker: WorkerProcess, valkey: Valkey, after: Assignment) -> None:
+    """Return when `after` is being denoised, while the clip before it is still being written."""
     valkey.ring()
     valkey.ring()
     wait_until(lambda: "denoising" in valkey.stages_of(after.job_id))
-    assert slow.job_id not in gateway.completed
+    assert "job_rendered" not in worker.events
 
 
 def test_the_next_job_is_denoised_while_the_last_clip_is_encoded(
@@ -58,7 +56,7 @@ def test_the_next_job_is_denoised_while_the_last_clip_is_encoded(
     diary: Path,
 ) -> None:
     after = make_job("b", steps=20)
-    begin_both(valkey, gateway, slow, after)
+    begin_both(worker, valkey, after)
     wait_until(lambda: {slow.job_id, after.job_id} <= gateway.completed.keys())
 
     assert gateway.completed[slow.job_id].rendered.num_frames == NUM_FRAMES
@@ -91,7 +89,7 @@ def test_a_job_is_canceled_while_its_clip_is_written_and_the_next_goes_on(
     diary: Path,
 ) -> None:
     after = make_job("b", steps=20)
-    begin_both(valkey, gateway, slow, after)
+    begin_both(worker, valkey, after)
     valkey.client.set(cancel_key(slow.job_id), "1", ex=60)
     wait_until(lambda: slow.job_id in gateway.failed)
     wait_until(lambda: after.job_id in gateway.completed)
@@ -110,7 +108,7 @@ def test_a_deaf_renderer_costs_the_clip_before_nothing_but_time(
     diary: Path,
 ) -> None:
     deaf = make_job("deaf", steps=LONG)
-    begin_both(valkey, gateway, slow, deaf)
+    begin_both(worker, valkey, deaf)
     valkey.client.set(cancel_key(deaf.job_id), "1", ex=60)
     wait_until(lambda: deaf.job_id in gateway.failed and slow.job_id in gateway.completed)
     assert gateway.failed[deaf.job_id].code is FailureCode.CANCELED
@@ -126,7 +124,7 @@ def test_a_child_that_dies_takes_neither_job_with_it(
 ) -> None:
     after = make_job("b", steps=20)
     [child] = worker.child_pids()
-    begin_both(valkey, gateway, slow, after)
+    begin_both(worker, valkey, after)
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: {slow.job_id, after.job_id} <= gateway.completed.keys())
 
@@ -157,7 +155,7 @@ def test_a_drain_waits_for_the_tail_and_the_job_beside_it(
     tmp_path: Path,
 ) -> None:
     after = make_job("b", steps=10)
-    begin_both(valkey, gateway, slow, after)
+    begin_both(worker, valkey, after)
     worker.signal(signal.SIGTERM)
     assert worker.wait(within_s=60) == 0
     assert gateway.completed.keys() == {slow.job_id, after.job_id}
@@ -173,7 +171,7 @@ def test_an_attempt_that_is_dropped_while_it_is_written_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     after = make_job("b", steps=20)
-    begin_both(valkey, gateway, slow, after)
+    begin_both(worker, valkey, after)
     gateway.drop = [slow.job_id]
     wait_until(lambda: "attempt_dropped" in worker.events)
     wait_until(lambda: after.job_id in gateway.completed)
@@ -190,7 +188,7 @@ def test_a_killed_worker_reports_nothing_of_a_half_written_clip(
     start_worker: StartWorker,
 ) -> None:
     after = make_job("b", steps=LONG)
-    begin_both(valkey, gateway, slow, after)
+    begin_both(worker, valkey, after)
     worker.kill()
     start_worker()
     assert not gateway.completed
