@@ -40,7 +40,7 @@ def write_clip(clip: Clip, order: RenderOrder, on_step: StepCallback) -> None:
         label=build_label(order.label.producer, order.label.produce_id),
         on_step=on_step,
     )
-    log.debug("files_written", jobs=[order.job_id])
+    log.debug("stills_written", jobs=[order.job_id])
     checks = clip.check(finished.video.path, num_frames, clip.fps) if clip.check else {}
     folder.write_manifest(
         CompleteRequest(

@@ -118,7 +118,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Finished:
-    """The job's files and manifest lie in its folder, flushed to disk."""
+    """The job's files and manifest lie in its folder, whole; the child flushes them to the disk."""
 
     job_id: str
 

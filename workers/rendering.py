@@ -31,6 +31,7 @@ from workers.failures import describe_failure
 from workers.media.label import build_label
 from workers.media.stills import encode_preview
 from workers.messages import Cancel, Finished, Render, RenderOrder, Stepped
+from workers.spool import AttemptFolder
 from workers.talk import Talk
 from workers.writing import Desk
 
@@ -180,6 +181,8 @@ class Rendering:
         """Answer for a clip whose writing has ended; in the writing thread."""
         if error is None:
             self._talk.say(Finished(order.job_id))
+            # While it is uploaded: the gateway's copy is as good as one on this disk.
+            AttemptFolder(order.folder).flush()
             return
         self._log(error, [order])
         failed = describe_failure(order, error)

@@ -1,9 +1,9 @@
 """The spool: one folder per job attempt, where a finished render waits to be reported.
 
-Files appear whole and flushed or not at all; `manifest.json`, the message that will complete the
-attempt, comes last. A folder with a manifest is a finished attempt, any other is
-not, so a crash at any moment loses nothing that was finished. Beside them a job may have a
-workspace, which its attempts on this machine share.
+Files appear whole or not at all; `manifest.json`, the message that will complete the attempt, comes
+last. A folder whose files are what its manifest says is a finished attempt, any other is not. A
+kill at any moment loses nothing that was finished, nor does a power cut after the flush, which takes
+a moment more. Beside them a job may have a workspace, which its attempts on this machine share.
 """
 
 import errno
@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from pydantic import ValidationError
 
 from gateway.protocol import ArtifactRole, AttemptRef, CompleteRequest, UploadedArtifact
-from workers.media.atomic import whole_file
+from workers.media.atomic import flush_folder, whole_file
 
 MANIFEST = "manifest.json"
 PROBE_BYTES = 1 << 20
@@ -31,6 +32,7 @@ WORKSPACE_KEPT_S = 24 * 3600
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 EXTENSIONS = {"video/mp4": "mp4", "image/webp": "webp", "image/jpeg": "jpg"}
+log = structlog.stdlib.get_logger(__name__)
 _FOLDER = re.compile(r"(?P<job_id>[A-Za-z0-9_-]+)-(?P<attempt>\d+)")
 
 
@@ -75,7 +77,7 @@ class AttemptFolder:
         )
 
     def write_manifest(self, manifest: CompleteRequest) -> None:
-        """Declare the attempt finished; when this returns it survives a crash."""
+        """Declare the attempt finished; when this returns it survives a kill."""
         with whole_file(self.path / MANIFEST) as part:
             part.write_text(manifest.model_dump_json(), encoding="utf-8")
 
@@ -85,6 +87,26 @@ class AttemptFolder:
             return CompleteRequest.model_validate_json((self.path / MANIFEST).read_bytes())
         except (OSError, ValidationError):
             return None
+
+    def is_finished(self) -> bool:
+        """Whether there is a manifest, and every file is the one it names: reads them all."""
+        manifest = self.find_manifest()
+        if manifest is None:
+            return False
+        try:
+            found = [self.measure(file.role, file.content_type) for file in manifest.artifacts]
+        except OSError:
+            return False
+        return found == manifest.artifacts
+
+    def flush(self) -> None:
+        """Have it survive a power cut; one that was reported may be gone already."""
+        try:
+            flush_folder(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("spool_not_flushed", folder=self.path.name, reason=str(error.errno))
 
     def create(self) -> None:
         """Make the folder, new and empty."""
@@ -149,7 +171,7 @@ class Spool:
         """The finished attempts that a former run left, oldest first; the others are deleted."""
         paths = [path for path in self._root.iterdir() if _FOLDER.fullmatch(path.name)]
         found = [AttemptFolder(path) for path in paths]
-        finished = [folder for folder in found if folder.find_manifest() is not None]
+        finished = [folder for folder in found if folder.is_finished()]
         for folder in found:
             if folder not in finished:
                 folder.delete()

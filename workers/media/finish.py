@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from models.pipeline import Clip, Frame, StepCallback
 from workers.media.encode import Encoded, encode_video
 from workers.media.stills import Stills
@@ -11,6 +13,8 @@ from workers.media.stills import Stills
 VIDEO_NAME = "video.mp4"
 THUMBNAIL_NAME = "thumbnail.webp"
 SPRITESHEET_NAME = "spritesheet.jpg"
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def finish_clip(
         label=label,
         on_step=on_step,
     )
+    log.debug("video_written", jobs=[label["ProduceID"]])
     stills.save_spritesheet(spritesheet, label)
     return FinishedClip(video, thumbnail, spritesheet)
 

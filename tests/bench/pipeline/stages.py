@@ -12,8 +12,9 @@ STAGES = (
     ("batch_begun", "folder, order to the child"),
     ("batch_sampled", "denoised, with one preview"),
     ("clip_drawn", "decoded; encoded meanwhile"),
-    ("files_written", "end of the MP4, label, probe, sheet"),
-    ("clip_written", "hashes, manifest"),
+    ("video_written", "end of the MP4, label, probe"),
+    ("stills_written", "spritesheet"),
+    ("clip_written", "digests, manifest"),
     ("job_rendered", "heard by the parent"),
     ("attempt_reported", "three uploads, report"),
 )

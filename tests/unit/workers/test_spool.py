@@ -45,16 +45,27 @@ def test_artifacts_are_measured_from_the_file(tmp_path: Path) -> None:
 
 def test_only_finished_attempts_survive_a_restart(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    finished, unfinished, torn = (a_folder(spool, job_id) for job_id in ("a", "b", "c"))
-    finished.write_manifest(a_manifest(finished))
+    finished, unfinished, torn, cut, empty = (a_folder(spool, job_id) for job_id in "abcde")
+    for folder in (finished, cut, empty):
+        folder.write_manifest(a_manifest(folder))
+    cut.artifact_path(ArtifactRole.VIDEO, "video/mp4").write_bytes(b"\0\0\0")
+    empty.artifact_path(ArtifactRole.VIDEO, "video/mp4").unlink()
     (torn.path / "manifest.json").write_text('{"attempt": 2, "rende')
     (tmp_path / "holiday pictures").mkdir()
 
     assert spool.recover() == [finished]
     assert finished.find_manifest() == a_manifest(finished)
     assert not unfinished.path.exists()
-    assert not torn.path.exists()
+    assert not any(folder.path.exists() for folder in (torn, cut, empty))
     assert (tmp_path / "holiday pictures").exists()
+
+
+def test_a_folder_that_was_reported_meanwhile_needs_no_flush(tmp_path: Path) -> None:
+    folder = a_folder(Spool(tmp_path))
+    folder.write_manifest(a_manifest(folder))
+    folder.flush()
+    folder.delete()
+    folder.flush()
 
 
 def test_a_workspace_outlives_attempts_but_not_its_job(tmp_path: Path) -> None:
