@@ -2,8 +2,8 @@
 
 Files appear whole or not at all; `manifest.json`, the message that will complete the attempt, comes
 last. A folder whose files are what its manifest says is a finished attempt, any other is not. A
-kill at any moment loses nothing that was finished, nor does a power cut after the flush, which takes
-a moment more. Beside them a job may have a workspace, which its attempts on this machine share.
+kill at any moment loses nothing that was finished, nor does a power cut after the flush, a moment
+later. Beside them a job may have a workspace, which its attempts on this machine share.
 """
 
 import errno
