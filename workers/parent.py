@@ -212,6 +212,8 @@ class Parent:
         self._fitness.look_after(codes)
         for order, _ in crashed if is_shared else ():
             self._render([order])
+            # Alone is alone: the next one may crash.
+            self._finish_tail(float("inf"))
 
     def _settle(self, order: RenderOrder, ending: Finished | Failed | None) -> None:
         folder = AttemptFolder(order.folder)
