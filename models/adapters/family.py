@@ -301,7 +301,10 @@ class DiffusersAdapter(ABC):
         maker = self.make_previews(first) if is_watched and len(calls) == 1 else None
         num_bars = len(calls) * self.count_bars(loaded.card, pipe, first)
         pipe.progress_bar = _make_bars(on_step, maker.take if maker else tuple, num_bars)
-        with mode_in_force(pipe, mode, on_gpu=loaded.is_on_gpu) as meter:
+        fuse_guidance = is_watched and bool(loaded.card.options.get("fuse_guidance"))
+        with mode_in_force(
+            pipe, mode, on_gpu=loaded.is_on_gpu, fuse_guidance=fuse_guidance
+        ) as meter:
             for arguments in calls:
                 samples += self._call_watched(pipe, arguments, maker)
         report_skips(meter, mode, model=loaded.card.id, mode_name=first.mode)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 LOW_MEMORY_OPTIONS = frozenset({"offload", "vae_tiling"})
 MAX_THREADS = 256
-COMMON_OPTIONS = frozenset({"compile", "dtype", "max_sequence_length", "offload", "threads"})
+COMMON_OPTIONS = frozenset(
+    {"compile", "dtype", "fuse_guidance", "max_sequence_length", "offload", "threads"}
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
 from diffusers.models.attention_dispatch import attention_backend
 
 from models.adapters.denoisers import last_block, transformers_of
+from models.adapters.guidance import guidance_fused
 from models.adapters.lora import loras_in_force
 from models.modes import Mode, StepCache
 
@@ -66,10 +67,12 @@ def mode_in_force(
     mode: Mode,
     *,
     on_gpu: bool,
+    fuse_guidance: bool = False,
 ) -> Iterator[SkipMeter]:
     """Sample in `mode` inside the block.
 
-    A name of `mode.attention` matters `on_gpu` only: a CPU has one way of computing it.
+    A name of `mode.attention` matters `on_gpu` only: a CPU has one way of computing it. A step
+    cache decides for each of the two calls of guidance, so with one they are not fused.
     """
     meter = SkipMeter()
     with ExitStack() as stack:
@@ -82,6 +85,8 @@ def mode_in_force(
         stack.callback(meter.stop)
         for transformer in transformers_of(pipe):
             meter.watch(transformer)
+            if fuse_guidance and mode.cache is None:
+                stack.enter_context(guidance_fused(transformer))
             if mode.cache is not None:
                 transformer.enable_cache(cache_config(mode.cache))
                 stack.callback(transformer.disable_cache)

@@ -23,11 +23,12 @@ from typing_extensions import override
 from models.adapters.common import load_first_frame, load_image, refuse_pictures
 from models.adapters.family import DiffusersAdapter, Loaded, Sample
 from models.adapters.fitting import Grid
+from models.adapters.onednn import convolve_by_onednn
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, find_prediction
 from models.adapters.wan_batch import decode_batch
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
-from models.card import SpecError
+from models.card import ModelCard, SpecError
 from models.cardparts import MAX_REFERENCES, LastFrame, Pictures
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
@@ -81,6 +82,10 @@ class WanAdapter(DiffusersAdapter):
     classes: ClassVar[tuple[str, ...]] = ("WanPipeline", "WanImageToVideoPipeline", VACE)
     options: ClassVar[frozenset[str]] = frozenset({"guidance_scale_2"})
     float32_parts: ClassVar[tuple[str, ...]] = ("vae", "image_encoder")
+
+    @override
+    def prepare(self, card: ModelCard, pipe: Any) -> None:
+        convolve_by_onednn(pipe.vae)
 
     @override
     def stock_class(self, class_name: str) -> Any:
