@@ -15,12 +15,13 @@ from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 from typing_extensions import override
 
 from models.adapters.common import load_image, refuse_pictures
-from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
 from models.adapters.ltx2_decode import decode_in_time_tiles
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.adapters.quirks import Loaded, Sample
 from models.cardparts import Pictures
 from models.pipeline import Audio, Frame, StepCallback
 from models.spec import Kind, VideoSpec
@@ -62,8 +63,13 @@ class LTX2Adapter(DiffusersAdapter):
     )
     # The first block hands two streams on, and its stock hook knows one.
     caches: ClassVar[frozenset[str]] = frozenset({"taylor"})
-    options: ClassVar[frozenset[str]] = frozenset({*GUIDANCE, "stg_block", "use_cross_timestep"})
+    options: ClassVar[frozenset[str]] = DiffusersAdapter.options | frozenset(
+        {*GUIDANCE, "stg_block", "use_cross_timestep"}
+    )
     float32_parts: ClassVar[tuple[str, ...]] = ()
+    embeddings: ClassVar[tuple[str, ...]] = ("prompt_embeds", "prompt_attention_mask")
+    # It keeps what all 49 layers of its encoder say: 385 MB for a prompt of 1024 tokens.
+    prompt_cache_bytes: ClassVar[int] = 1 << 30
     takes_sigmas: ClassVar[bool] = True
     makes_sound: ClassVar[bool] = True
 

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 from weakref import finalize
 
@@ -32,6 +31,7 @@ import torch.distributed as dist
 from diffusers import ContextParallelConfig
 from diffusers.utils import logging as diffusers_logging
 
+from models.adapters.family import DiffusersAdapter
 from models.card import ModelCard, SpecError
 from models.cardparts import Enhancement
 from models.pipeline import (
@@ -207,25 +207,16 @@ def _load_rank(card: ModelCard, rank: _Rank) -> VideoPipeline:
             rank=rank.number,
             world_size=rank.count,
         )
-    # Enhancement goes round all ranks together, not round each.
-    inner = create_pipeline(card.model_copy(update={"enhance": Enhancement()}))
+    inner = _create(card)
     inner.load(card, rank.device)
     # "Anything": head counts and token counts need not divide by the number of ranks.
     config = ContextParallelConfig(ulysses_degree=rank.count, ulysses_anything=True)
     diffusers_logging.set_verbosity_error()
-    for transformer in _transformers_of(inner):
+    for transformer in inner.transformers:
         # diffusers 0.42 divides by the number of accelerators, which is 0 beside a CPU.
         with patch.object(torch.accelerator, "device_count", lambda: rank.count):
             transformer.enable_parallelism(config=config)
     return inner
-
-
-def _transformers_of(renderer: VideoPipeline) -> list[Any]:
-    """What denoises in a renderer over diffusers, each once."""
-    pipelines = renderer._loaded.pipelines.values()  # type: ignore[attr-defined]  # noqa: SLF001
-    names = ("transformer", "transformer_2")
-    found = (getattr(pipe, name, None) for pipe in pipelines for name in names)
-    return list({id(part): part for part in found if part is not None}.values())
 
 
 def _plan(card: ModelCard, device: str) -> list[_Rank]:
@@ -244,6 +235,14 @@ def _plan(card: ModelCard, device: str) -> list[_Rank]:
         devices = [f"{first.type}:{start + offset}" for offset in range(count)]
     place = Path(tempfile.mkdtemp(prefix="reelgate-ranks-")) / "meet"
     return [_Rank(number, count, each, place.as_uri()) for number, each in enumerate(devices)]
+
+
+def _create(card: ModelCard) -> DiffusersAdapter:
+    # Enhancement goes round all ranks together, not round each.
+    inner = create_pipeline(card.model_copy(update={"enhance": Enhancement()}))
+    if not isinstance(inner, DiffusersAdapter):
+        raise LoadFailed(f"model {card.id}: renderer {card.adapter} is not over diffusers")
+    return inner
 
 
 def _inner_card(card: ModelCard) -> ModelCard:

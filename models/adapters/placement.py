@@ -74,6 +74,15 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
     return placement.offload
 
 
+def arrange(pipe: Any, device: str, offload: Offload) -> None:  # noqa: ANN401 -- untyped
+    """Have the weights of a placed `pipe` wait as `offload` says from the next call on."""
+    if offload is Offload.MODEL:
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload is Offload.NONE and getattr(pipe, "_all_hooks", None):
+        pipe.remove_all_hooks()
+        pipe.to(device)
+
+
 def part_bytes(pipe: Any) -> dict[str, int]:  # noqa: ANN401 -- untyped
     """Bytes of weights by component."""
     return {

@@ -237,9 +237,17 @@ def largest_difference(one: Video, other: Video) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
+def count_encodings(renderer: Any) -> Callable[[], int]:
+    """Tells how often the text encoder of `renderer` was called since."""
+    calls: list[object] = []
+    [pipe, *_] = renderer.pipelines.values()
+    pipe.text_encoder.register_forward_pre_hook(lambda *given: calls.append(given))
+    return lambda: len(calls)
+
+
 def save_lora(folder: Path, renderer: Any) -> str:
     """A file in `folder` with random low-rank weights for the first attention of `renderer`."""
-    [pipe, *_] = renderer._loaded.pipelines.values()
+    [pipe, *_] = renderer.pipelines.values()
     name, layer = next(
         (name, part)
         for name, part in pipe.transformer.named_modules()

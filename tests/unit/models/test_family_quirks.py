@@ -129,8 +129,7 @@ def test_guidance_of_a_job_reaches_the_component_that_guides(
 ) -> None:
     ranges = {"guidance_scale": {"min": 0.0, "max": 8.0, "default": 3.0}}
     renderer, card = load("hunyuan15-t2v", **ranges)
-    assert renderer._loaded is not None
-    pipe = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    pipe = renderer.pipelines[Kind.TEXT_TO_VIDEO]
     meter = SkipMeter()
     meter.watch(pipe.transformer)
     spec = BY_NAME["hunyuan15-t2v"].spec(card, picture, guidance_scale=scale)
@@ -241,8 +240,7 @@ def test_a_cache_and_compilation_do_not_go_together(load: Load) -> None:
 @pytest.mark.parametrize("frames", [2, 3, 4, 7])
 def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -> None:
     renderer, _ = load("ltx2")
-    assert renderer._loaded is not None
-    vae = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae
+    vae = renderer.pipelines[Kind.TEXT_TO_VIDEO].vae
     latents = torch.randn(1, 8, frames, 2, 2, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         stock = vae._temporal_tiled_decode(latents, None, return_dict=False)[0]
@@ -255,8 +253,7 @@ def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])
 def test_parts_of_a_clip_are_decoded_as_the_stock_decoder_does_it(load: Load, frames: int) -> None:
     renderer, _ = load("cogvideox-t2v")
-    assert renderer._loaded is not None
-    pipe = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    pipe = renderer.pipelines[Kind.TEXT_TO_VIDEO]
     latents = torch.randn(1, 4, frames, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         stock = pipe.vae.decode(latents / pipe.vae_scaling_factor_image).sample
