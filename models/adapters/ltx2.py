@@ -22,6 +22,7 @@ from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
 from models.adapters.quirks import Loaded, Sample
+from models.card import ModelCard
 from models.cardparts import Pictures
 from models.pipeline import Audio, Frame, StepCallback
 from models.spec import Kind, VideoSpec
@@ -47,6 +48,9 @@ NO_GUIDANCE = {
     "audio_modality_scale": 1.0,
     "audio_guidance_rescale": 0.0,
 }
+
+MIN_STEPS = 2
+"""Its scheduler stretches the schedule between the first and the last step, and divides by it."""
 
 
 class LTX2Adapter(DiffusersAdapter):
@@ -96,6 +100,12 @@ class LTX2Adapter(DiffusersAdapter):
         # The pipeline asks for 32 whatever the autoencoder would do with.
         pixels = max(32, pipe.vae_spatial_compression_ratio * pipe.transformer_spatial_patch_size)
         return Grid(pixels=pixels, frames=pipe.vae_temporal_compression_ratio)
+
+    @override
+    def find_problem(self, card: ModelCard, pipe: Any) -> str | None:
+        if pipe.scheduler.config.shift_terminal and card.num_inference_steps.min < MIN_STEPS:
+            return f"num_inference_steps: min must be {MIN_STEPS} or more"
+        return None
 
     @override
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:

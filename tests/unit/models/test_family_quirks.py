@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES
 
 from models.adapters.cogvideox import stream_decode
 from models.adapters.family import DiffusersAdapter
@@ -157,6 +158,34 @@ def test_a_given_schedule_and_a_shift_change_the_clip(load: Load, picture: Path)
         clips.append(video(renderer.generate([spec], Watcher())[0]))
     assert largest_difference(clips[0], clips[2]) > 0
     assert largest_difference(clips[1], clips[2]) > 0
+
+
+@pytest.mark.parametrize("name", ["ltx2", "hunyuan15-t2v"])
+def test_a_given_schedule_is_walked_as_it_is_given(load: Load, picture: Path, name: str) -> None:
+    fast = {
+        "num_inference_steps": len(DISTILLED_SIGMA_VALUES),
+        "guidance_scale": 1.0,
+        "sigmas": DISTILLED_SIGMA_VALUES,
+    }
+    steps = {"min": 2, "max": 8, "default": 4}
+    renderer, card = load(name, modes={"standard": 4, "fast": fast}, num_inference_steps=steps)
+    spec = BY_NAME[name].spec(card, picture, mode="fast", guidance_scale=1.0, num_inference_steps=8)
+    pipe = renderer.pipelines[spec.kind]
+    own, walked = pipe.scheduler, []
+
+    def look(stage: Stage, done: int, _total: int, previews: object = ()) -> None:
+        del previews
+        if stage is Stage.DENOISING and done:
+            walked.append(pipe.scheduler.sigmas.tolist())
+
+    renderer.generate([spec], look)
+    assert walked == [pytest.approx([*DISTILLED_SIGMA_VALUES, 0.0])] * 8
+    assert pipe.scheduler is own, "the next mode has its own again"
+
+
+def test_steps_that_the_scheduler_would_divide_by_zero_for_are_refused(load: Load) -> None:
+    with pytest.raises(LoadFailed, match="num_inference_steps: min must be 2 or more"):
+        load("ltx2", num_inference_steps={"min": 1, "max": 8, "default": 6})
 
 
 def test_a_shift_lasts_no_longer_than_its_mode(load: Load, picture: Path) -> None:

@@ -38,8 +38,8 @@ from models.pipeline import (
 )
 from models.spec import Emotion, EmotionName, Kind, Performance, SpokenText, Stage, VideoSpec
 from models.speech.track import MouthTrack, Spoken
+from tests.support.checkpoints import ltx2
 from tests.support.portrait import draw_portrait
-from tests.unit.models.ltx_checkpoint import save_ltx_checkpoint
 from workers.media.encode import encode_video
 
 RATE = 24_000
@@ -110,7 +110,7 @@ def _one_thread() -> Iterator[None]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The random checkpoint, and a portrait in it."""
     folder = tmp_path_factory.mktemp("ltx-random-weights")
-    save_ltx_checkpoint(folder)
+    ltx2.save_2_5(folder)
     Image.fromarray(draw_portrait(480)).save(folder / "portrait.png")
     return folder
 
