@@ -32,16 +32,9 @@ def check_card(adapter: "Family", card: ModelCard, folder: Path) -> None:
     Raises:
         LoadFailed: names the key of the card.
     """
-    offload = card.options.get("offload", "auto")
-    problem = None
-    for key, known in (
-        ("low_memory", LOW_MEMORY_OPTIONS),
-        ("options", COMMON_OPTIONS | adapter.options),
-    ):
-        if unknown := getattr(card, key).keys() - known:
-            problem = f"{key} must leave out {', '.join(sorted(unknown))}"
-    if offload not in {"auto", *Offload}:
-        problem = f"option offload must be auto, {', '.join(Offload)}, not {offload}"
+    problem = problem_of_options(card, COMMON_OPTIONS | adapter.options)
+    if unknown := card.low_memory.keys() - LOW_MEMORY_OPTIONS:
+        problem = f"low_memory must leave out {', '.join(sorted(unknown))}"
     if not 1 <= int(card.options.get("threads", 1)) <= MAX_THREADS:
         problem = f"option threads must be from 1 to {MAX_THREADS}"
     if int(card.options.get("prompt_cache_bytes", 0)) < 0:
@@ -54,6 +47,16 @@ def check_card(adapter: "Family", card: ModelCard, folder: Path) -> None:
     for name, mode in card.modes.items():
         if problem := _problem_of_mode(adapter, card, mode):
             _raise_for(f"mode {name}: {problem}", card, folder)
+
+
+def problem_of_options(card: ModelCard, known: frozenset[str]) -> str | None:
+    """What the `known` options of a renderer and the ones of `card` do not share, in words."""
+    offload = card.options.get("offload", "auto")
+    if unknown := card.options.keys() - known:
+        return f"options must leave out {', '.join(sorted(unknown))}"
+    if offload not in {"auto", *Offload}:
+        return f"option offload must be auto, {', '.join(Offload)}, not {offload}"
+    return None
 
 
 def check_weights(

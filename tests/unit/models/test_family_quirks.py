@@ -1,5 +1,6 @@
 """What only some families do: long clips in windows, tiles in time, distilled schedules."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES
 
+from models.adapters import placement
 from models.adapters.cogvideox import stream_decode
 from models.adapters.family import DiffusersAdapter
 from models.adapters.ltx2_decode import decode_in_time_tiles
@@ -221,6 +223,37 @@ def test_what_waits_in_host_memory_takes_no_room_on_the_device(load: Load) -> No
         for offload in ("none", "model", "group")
     )
     assert 0 < by_group < by_model < whole
+
+
+@pytest.mark.parametrize(
+    ("offload", "share", "remedy"),
+    [
+        ("none", 0.99, "let option offload be auto"),
+        ("model", 0.5, "let option offload be auto"),
+        ("auto", 0.001, "free some of it"),
+    ],
+)
+def test_a_device_with_too_little_room_is_named_with_both_figures(
+    load: Load, monkeypatch: pytest.MonkeyPatch, offload: str, share: float, remedy: str
+) -> None:
+    whole = load("wan-t2v")[0].memory_bytes
+    free = int(whole * share)
+    monkeypatch.setattr(placement, "find_free_bytes", lambda _device: free)
+    with pytest.raises(LoadFailed, match=remedy) as failure:
+        load("wan-t2v", options={"offload": offload})
+    [(needed, said_free)] = re.findall(
+        r"need (\d+) bytes on cpu, (\d+) are free", str(failure.value)
+    )
+    assert int(said_free) == free < int(needed) <= whole
+
+
+def test_weights_that_fit_into_what_is_free_are_loaded(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load("wan-t2v")[0].memory_bytes
+    monkeypatch.setattr(placement, "find_free_bytes", lambda _device: whole)
+    assert load("wan-t2v", options={"offload": "none"})[0].memory_bytes == whole
+    assert 0 < load("wan-t2v")[0].memory_bytes < whole, "auto leaves room to work"
 
 
 def test_each_expert_has_a_lora_of_its_own(

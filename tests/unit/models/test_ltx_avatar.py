@@ -396,7 +396,9 @@ def test_a_speech_that_is_too_long_is_refused(pipeline: LtxAvatarPipeline, folde
     [
         ({"num_inference_steps": {"min": 8, "max": 11, "default": 8}}, "num_inference_steps must"),
         ({"guidance_scale": {"min": 1, "max": 4, "default": 1}}, "guidance_scale must be 1"),
-        ({"checkpoint": "nowhere"}, "put a complete diffusers folder of LTX-2.x there"),
+        ({"checkpoint": "nowhere"}, "no model_index.json in .*: put a diffusers folder there"),
+        ({"options": {"colour": "red"}}, "options must leave out colour"),
+        ({"options": {"offload": True}}, "option offload must be auto, none, model, group"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_at_the_load(
