@@ -276,6 +276,15 @@ def test_each_expert_has_a_lora_of_its_own(
         load("wan-t2v", modes={"fast": {"num_inference_steps": 4, "lora_2": file}})
 
 
+@pytest.mark.parametrize(("of", "to"), [("ltx2", "wan-t2v"), ("wan-t2v", "cogvideox-t2v")])
+def test_a_lora_of_another_family_is_refused_by_its_mode(
+    folders: Callable[[Model], Path], load: Load, of: str, to: str
+) -> None:
+    file = save_lora(folders(BY_NAME[to]), load(of)[0])
+    with pytest.raises(LoadFailed, match=f"mode fast: lora {file} does not fit these weights"):
+        load(to, modes={"fast": {"num_inference_steps": 4, "lora": file}})
+
+
 def test_the_file_of_a_clip_with_sound_has_a_track_of_its_length(
     load: Load, picture: Path, tmp_path: Path
 ) -> None:
