@@ -76,6 +76,8 @@ class Mode(_Strict):
     def _sigmas_fall(self) -> "Mode":
         if self.sigmas is None:
             return self
+        if self.flow_shift is not None:
+            raise ValueError("sigmas are the whole schedule: leave out flow_shift")
         if len(self.sigmas) != self.num_inference_steps:
             raise ValueError(f"{self.num_inference_steps} steps need as many sigmas")
         if sorted(self.sigmas, reverse=True) != self.sigmas or not 0 < self.sigmas[-1] <= 1:

@@ -24,6 +24,9 @@ log = structlog.stdlib.get_logger(__name__)
 SHIFTS = ("flow_shift", "shift")
 """What schedulers call the shift of their noise schedule."""
 
+UNSHIFTED = {"shift": 1.0, "use_dynamic_shifting": False, "shift_terminal": None}
+"""What schedulers would do with a schedule that they are given, undone."""
+
 
 @dataclass
 class SkipMeter:
@@ -79,6 +82,9 @@ def mode_in_force(
         if mode.flow_shift is not None:
             stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
             pipe.scheduler = shifted(pipe.scheduler, mode.flow_shift)
+        if mode.sigmas is not None:
+            stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
+            pipe.scheduler = verbatim(pipe.scheduler)
         stack.enter_context(loras_in_force(pipe, mode))
         if mode.attention is not None and on_gpu:
             stack.enter_context(attention_backend(mode.attention))
@@ -126,3 +132,12 @@ def shifted(scheduler: Any, shift: float) -> Any:  # noqa: ANN401 -- diffusers i
         if name in scheduler.config:
             return type(scheduler).from_config(scheduler.config, **{name: shift})
     raise ValueError(f"{type(scheduler).__name__} has no flow_shift")
+
+
+def verbatim(scheduler: Any) -> Any:  # noqa: ANN401 -- diffusers is untyped
+    """A scheduler like `scheduler` that walks the sigmas it is given as they are.
+
+    That of LTX-2 would shift those of its own distilled weights by the size of the clip.
+    """
+    plain = {name: value for name, value in UNSHIFTED.items() if name in scheduler.config}
+    return type(scheduler).from_config(scheduler.config, **plain)

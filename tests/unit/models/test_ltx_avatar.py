@@ -38,8 +38,8 @@ from models.pipeline import (
 )
 from models.spec import Emotion, EmotionName, Kind, Performance, SpokenText, Stage, VideoSpec
 from models.speech.track import MouthTrack, Spoken
+from tests.support.checkpoints import ltx2
 from tests.support.portrait import draw_portrait
-from tests.unit.models.ltx_checkpoint import save_ltx_checkpoint
 from workers.media.encode import encode_video
 
 RATE = 24_000
@@ -110,7 +110,7 @@ def _one_thread() -> Iterator[None]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The random checkpoint, and a portrait in it."""
     folder = tmp_path_factory.mktemp("ltx-random-weights")
-    save_ltx_checkpoint(folder)
+    ltx2.save_2_5(folder)
     Image.fromarray(draw_portrait(480)).save(folder / "portrait.png")
     return folder
 
@@ -396,7 +396,9 @@ def test_a_speech_that_is_too_long_is_refused(pipeline: LtxAvatarPipeline, folde
     [
         ({"num_inference_steps": {"min": 8, "max": 11, "default": 8}}, "num_inference_steps must"),
         ({"guidance_scale": {"min": 1, "max": 4, "default": 1}}, "guidance_scale must be 1"),
-        ({"checkpoint": "nowhere"}, "put a complete diffusers folder of LTX-2.x there"),
+        ({"checkpoint": "nowhere"}, "no model_index.json in .*: put a diffusers folder there"),
+        ({"options": {"colour": "red"}}, "options must leave out colour"),
+        ({"options": {"offload": True}}, "option offload must be auto, none, model, group"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_at_the_load(
