@@ -8,12 +8,20 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from models.adapters.common import make_bars, memory_errors_named
 from models.adapters.denoisers import compile_blocks, transformers_of
+from models.adapters.distilled import (
+    DistilledParts,
+    distilled_bytes,
+    distilled_in_force,
+    place_distilled,
+    read_distilled,
+)
 from models.adapters.fitting import check_card, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
@@ -27,6 +35,7 @@ from models.pipeline import Clip, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+NOTHING_DISTILLED: DistilledParts = MappingProxyType({})
 ALL_THREADS = torch.get_num_threads()
 
 
@@ -50,6 +59,7 @@ class DiffusersAdapter(Family):
         if loaded is None:
             return 0
         weights = device_bytes(next(iter(loaded.pipelines.values())), loaded.offload)
+        weights += distilled_bytes(loaded.distilled.values())
         return weights + (0 if loaded.is_on_gpu else loaded.prompts.num_bytes)
 
     @property
@@ -77,7 +87,7 @@ class DiffusersAdapter(Family):
             pipe = read_pipeline(self.stock_class(class_name), folder, dtypes)
             check_weights(self, card, folder, pipe)
             load_loras(pipe, card, folder)
-            self.adopt(card, pipe, device)
+            self.adopt(card, pipe, device, read_distilled(pipe, card, folder))
         except LoadFailed:
             raise
         except Exception as error:
@@ -87,7 +97,13 @@ class DiffusersAdapter(Family):
                 "check that the folder is complete and the device is free"
             ) from error
 
-    def adopt(self, card: ModelCard, pipe: Any, device: str) -> None:  # noqa: ANN401 -- untyped
+    def adopt(
+        self,
+        card: ModelCard,
+        pipe: Any,  # noqa: ANN401 -- untyped
+        device: str,
+        distilled: DistilledParts = NOTHING_DISTILLED,
+    ) -> None:
         """Serve `card` with `pipe`, the last step of `load`; its weights go to `device`.
 
         For weights that come from no folder: nothing is checked against the card.
@@ -95,10 +111,11 @@ class DiffusersAdapter(Family):
         self.prepare(card, pipe)
         pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
         offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
+        place_distilled(distilled, card, device, offload)
         if card.options.get("compile") and torch.device(device).type == "cuda":
             compile_blocks(pipe)
         prompts = PromptCache(int(card.options.get("prompt_cache_bytes", self.prompt_cache_bytes)))
-        self._loaded = Loaded(card, device, pipelines, offload, prompts)
+        self._loaded = Loaded(card, device, pipelines, offload, prompts, distilled)
 
     def generate(
         self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
@@ -186,9 +203,12 @@ class DiffusersAdapter(Family):
         num_bars = len(calls) * self.count_bars(loaded.card, pipe, first)
         pipe.progress_bar = make_bars(on_step, maker.take if maker else tuple, num_bars)
         fuse_guidance = is_watched and bool(loaded.card.options.get("fuse_guidance"))
-        with mode_in_force(
-            pipe, mode, on_gpu=loaded.is_on_gpu, fuse_guidance=fuse_guidance
-        ) as meter:
+        with (
+            distilled_in_force(pipe, mode, loaded.distilled),
+            mode_in_force(
+                pipe, mode, on_gpu=loaded.is_on_gpu, fuse_guidance=fuse_guidance
+            ) as meter,
+        ):
             for arguments in calls:
                 samples += self._call_watched(loaded, pipe, arguments, maker)
         report_skips(meter, mode, model=loaded.card.id, mode_name=first.mode)

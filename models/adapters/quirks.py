@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import diffusers
 import torch
 
+from models.adapters.distilled import DistilledParts
 from models.adapters.fitting import Grid
 from models.adapters.placement import Offload
 from models.adapters.previews import PreviewMaker
@@ -39,6 +40,7 @@ class Loaded:
     pipelines: dict[Kind, Any]
     offload: Offload
     prompts: PromptCache
+    distilled: DistilledParts
 
     @property
     def is_on_gpu(self) -> bool:
