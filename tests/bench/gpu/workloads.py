@@ -99,7 +99,12 @@ class Workload:
                 "max_batch": profile.batch,
                 "deadline_s": 3600,
                 "modes": {"standard": profile.mode},
-                "options": {"offload": "none", "compile": profile.is_compiled},
+                # Plain diffusers encodes every prompt, so the adapter does too.
+                "options": {
+                    "offload": "none",
+                    "compile": profile.is_compiled,
+                    "prompt_cache_bytes": 0,
+                },
             }
         )
 

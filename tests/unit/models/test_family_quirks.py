@@ -238,7 +238,7 @@ def test_a_device_with_too_little_room_is_named_with_both_figures(
 ) -> None:
     whole = load("wan-t2v")[0].memory_bytes
     free = int(whole * share)
-    monkeypatch.setattr(placement, "find_free_bytes", lambda _device: free)
+    monkeypatch.setattr(placement, "find_room", lambda *_: free)
     with pytest.raises(LoadFailed, match=remedy) as failure:
         load("wan-t2v", options={"offload": offload})
     [(needed, said_free)] = re.findall(
@@ -251,7 +251,7 @@ def test_weights_that_fit_into_what_is_free_are_loaded(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = load("wan-t2v")[0].memory_bytes
-    monkeypatch.setattr(placement, "find_free_bytes", lambda _device: whole)
+    monkeypatch.setattr(placement, "find_room", lambda *_: whole)
     assert load("wan-t2v", options={"offload": "none"})[0].memory_bytes == whole
     assert 0 < load("wan-t2v")[0].memory_bytes < whole, "auto leaves room to work"
 
