@@ -58,7 +58,6 @@ class Subject:
 @pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.name)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Every model in turn."""
-    torch.set_num_threads(1)
     model: Model = request.param
     if model.save not in _folders:
         _folders[model.save] = tmp_path_factory.mktemp(f"{model.name}-random-weights")

@@ -39,7 +39,6 @@ BY_NAME = {model.name: model for model in MODELS}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Model], Path]:
     """A checkpoint of every model that is asked for, built once."""
-    torch.set_num_threads(1)
     built: dict[str, Path] = {}
 
     def folder_of(model: Model) -> Path:
