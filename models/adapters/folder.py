@@ -84,7 +84,8 @@ def _read_encoders(folder: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str,
         if not isinstance(entry, list) or entry[0] != "transformers":
             continue
         kind: Any = getattr(transformers, entry[1], None)
-        if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel):
+        is_model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+        if is_model:
             read[name], about = kind.from_pretrained(
                 folder / name,
                 dtype=dtypes.get(name, dtypes["default"]),
