@@ -346,6 +346,8 @@ def test_a_lora_works_in_its_mode_alone(subject: Subject) -> None:
         )
         for mode in ("standard", "fast", "standard")
     )
+    [expected] = subject.render({"num_inference_steps": 3})
+    assert np.array_equal(plain, expected), "as if it had not been read"
     assert np.array_equal(plain, again)
     assert not np.array_equal(plain, changed)
 
