@@ -66,7 +66,7 @@ class ModelCard(BaseModel):
             the table leaves out is rendered alone.
         memory_bytes: what it takes on its device, weights and room to work; without it the
             worker counts the weights once they are loaded.
-        weights_bytes: of every part on a GPU, without room to work; `reelgate models list` shows it.
+        weights_bytes: of every part on a GPU; room to work comes on top. `models list` shows it.
         deadline_s: seconds one attempt may take before its worker gives up.
         options: what only this adapter understands.
         low_memory: as `options`, for one more try after the device ran out of memory; empty
