@@ -79,11 +79,13 @@ def read_pipeline(
 
 def _read_encoders(folder: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:
     """The parts that transformers reads, by name; it would make up weights that are missing."""
-    read = {}
+    read: dict[str, Any] = {}
     for name, entry in json.loads((folder / INDEX_FILE).read_text(encoding="utf-8")).items():
-        library, class_name = entry if isinstance(entry, list) else (None, None)
-        kind = getattr(transformers, class_name, None) if library == "transformers" else None
-        if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel):
+        if not isinstance(entry, list) or entry[0] != "transformers":
+            continue
+        kind: Any = getattr(transformers, entry[1], None)
+        is_model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+        if is_model:
             read[name], about = kind.from_pretrained(
                 folder / name,
                 dtype=dtypes.get(name, dtypes["default"]),

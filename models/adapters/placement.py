@@ -12,7 +12,7 @@ import structlog
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from models.adapters.common import weight_bytes
+from models.adapters.common import tensor_bytes, weight_bytes
 from models.card import ModelCard
 from models.pipeline import LoadFailed
 
@@ -63,7 +63,7 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
         LoadFailed: it has too little room; names the bytes that are needed and that are free.
     """
     where = torch.device(device)
-    free_bytes = find_free_bytes(where)
+    free_bytes = find_room(pipe, where)
     if asked != "auto":
         placement = Placement(Offload(asked), "the card says so")
     elif free_bytes is not None:
@@ -87,9 +87,14 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
     return placement.offload
 
 
-def find_free_bytes(device: torch.device) -> int | None:
-    """Free memory of a GPU; None where weights lie in the memory of the host."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+def find_room(pipe: Any, device: torch.device) -> int | None:  # noqa: ANN401 -- untyped
+    """Bytes of a GPU that are free or hold weights of `pipe`; None where they stay in the host."""
+    if device.type != "cuda":
+        return None
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    tensors = (each for part in parts for each in (*part.parameters(), *part.buffers()))
+    here = tensor_bytes(each for each in tensors if each.device == device)
+    return torch.cuda.mem_get_info(device)[0] + here
 
 
 def arrange(pipe: Any, device: str, offload: Offload) -> None:  # noqa: ANN401 -- untyped

@@ -39,7 +39,6 @@ BY_NAME = {model.name: model for model in MODELS}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Model], Path]:
     """A checkpoint of every model that is asked for, built once."""
-    torch.set_num_threads(1)
     built: dict[str, Path] = {}
 
     def folder_of(model: Model) -> Path:
@@ -238,7 +237,7 @@ def test_a_device_with_too_little_room_is_named_with_both_figures(
 ) -> None:
     whole = load("wan-t2v")[0].memory_bytes
     free = int(whole * share)
-    monkeypatch.setattr(placement, "find_free_bytes", lambda _device: free)
+    monkeypatch.setattr(placement, "find_room", lambda *_: free)
     with pytest.raises(LoadFailed, match=remedy) as failure:
         load("wan-t2v", options={"offload": offload})
     [(needed, said_free)] = re.findall(
@@ -251,7 +250,7 @@ def test_weights_that_fit_into_what_is_free_are_loaded(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = load("wan-t2v")[0].memory_bytes
-    monkeypatch.setattr(placement, "find_free_bytes", lambda _device: whole)
+    monkeypatch.setattr(placement, "find_room", lambda *_: whole)
     assert load("wan-t2v", options={"offload": "none"})[0].memory_bytes == whole
     assert 0 < load("wan-t2v")[0].memory_bytes < whole, "auto leaves room to work"
 

@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES
 
 from gateway.domain.pricing import load_prices, offered_specs
@@ -12,6 +13,13 @@ from models.adapters.fitting import COMMON_OPTIONS, LOW_MEMORY_OPTIONS
 from models.card import ModelCard, SpecError
 from models.catalog import load_catalog
 from models.spec import Kind
+from tests.bench.gpu.architectures import (
+    WAN_21_1B3,
+    WAN_22_5B,
+    WAN_22_A14B,
+    Architecture,
+    build_wan,
+)
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -70,6 +78,27 @@ def test_the_fast_mode_of_ltx_2_is_the_schedule_of_its_authors_without_guidance(
         with pytest.raises(SpecError) as refusal:
             card.check(spec.model_copy(update={param: value}))
         assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("model", "architecture", "experts"),
+    [
+        ("wan2.2-ti2v-5b", WAN_22_5B, ["transformer"]),
+        ("wan2.1-t2v-1.3b", WAN_21_1B3, ["transformer"]),
+        ("wan2.2-t2v-a14b", WAN_22_A14B, ["transformer", "transformer_2"]),
+    ],
+)
+def test_the_bytes_of_weights_are_those_of_the_published_configurations(
+    model: str, architecture: Architecture, experts: list[str]
+) -> None:
+    card = CATALOG.find(model)
+    assert card is not None
+    sizes = {
+        name: sum(each.nbytes for each in (*part.parameters(), *part.buffers()))
+        for name, part in build_wan(architecture, "meta").components.items()
+        if isinstance(part, torch.nn.Module)
+    }
+    assert card.weights_bytes == sizes | dict.fromkeys(experts, sizes["transformer"])
 
 
 def test_nothing_that_needs_a_gpu_is_served_out_of_the_box() -> None:

@@ -6,7 +6,7 @@ How well it speaks is nothing that these weights could show.
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -96,14 +96,6 @@ def card_of(folder: Path, **changes: object) -> ModelCard:
         "options": {"max_sequence_length": 64},
     }
     return ModelCard.model_validate(fields | changes)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 
 from models.adapters.family import DiffusersAdapter
 from models.adapters.parallel import ContextParallel
@@ -62,7 +61,6 @@ def num_tokens(renderer: VideoPipeline, inner: VideoPipeline | None) -> int:
 
 
 def test_two_ranks_render_what_one_renders() -> None:
-    torch.set_num_threads(1)
     alone = WanAdapter()
     alone.load(TINY, "cpu")
     expected = frames(alone, 1, 2)
