@@ -66,6 +66,7 @@ class ModelCard(BaseModel):
             the table leaves out is rendered alone.
         memory_bytes: what it takes on its device, weights and room to work; without it the
             worker counts the weights once they are loaded.
+        weights_bytes: of every part on a GPU; room to work comes on top. `models list` shows it.
         deadline_s: seconds one attempt may take before its worker gives up.
         options: what only this adapter understands.
         low_memory: as `options`, for one more try after the device ran out of memory; empty
@@ -96,6 +97,7 @@ class ModelCard(BaseModel):
     enhance: Enhancement = Enhancement()
     max_batch: int | dict[str, int] = 1
     memory_bytes: Annotated[int, Field(ge=1)] | None = None
+    weights_bytes: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     deadline_s: Annotated[float, Field(gt=0)]
     modes: dict[str, ModeField] = Field(default_factory=dict)
     audio: Literal["none", "out", "in"] = "none"

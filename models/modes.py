@@ -45,6 +45,7 @@ AttentionBackend = Literal[
 """Names of diffusers, without those that would download a kernel."""
 
 
+InnerFolder = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 LoraFile = Annotated[str, Field(pattern=r"^[\w][\w./-]*\.safetensors$")]
 
 
@@ -58,6 +59,8 @@ class Mode(_Strict):
         flow_shift: of the noise schedule; None keeps that of the checkpoint.
         sigmas: the whole noise schedule, from 1 towards 0, one for every step; None computes it.
         cache: None computes every step.
+        distilled: a folder inside the checkpoint folder with a distilled `transformer`, and its
+            `scheduler`, in place of the model's.
         lora: a file of low-rank weights (`.safetensors`) inside the checkpoint folder.
         lora_2: as `lora`, of the second of two experts.
         attention: how attention is computed on a GPU; None for what PyTorch picks.
@@ -68,6 +71,7 @@ class Mode(_Strict):
     flow_shift: Annotated[float, Field(gt=0)] | None = None
     sigmas: Annotated[list[float], Field(min_length=1)] | None = None
     cache: StepCache | None = None
+    distilled: InnerFolder | None = None
     lora: LoraFile | None = None
     lora_2: LoraFile | None = None
     attention: AttentionBackend | None = None
@@ -76,6 +80,8 @@ class Mode(_Strict):
     def _sigmas_fall(self) -> "Mode":
         if self.sigmas is None:
             return self
+        if self.flow_shift is not None:
+            raise ValueError("sigmas are the whole schedule: leave out flow_shift")
         if len(self.sigmas) != self.num_inference_steps:
             raise ValueError(f"{self.num_inference_steps} steps need as many sigmas")
         if sorted(self.sigmas, reverse=True) != self.sigmas or not 0 < self.sigmas[-1] <= 1:

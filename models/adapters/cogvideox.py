@@ -7,11 +7,12 @@ import torch
 from typing_extensions import override
 
 from models.adapters.common import load_first_frame, memory_errors_named, refuse_pictures
-from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.adapters.quirks import Loaded, Sample
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -114,15 +115,33 @@ class StepBar:
         self._on_step(Stage.DENOISING, self._done, self._total, self._take_previews())
 
 
+def make_bars(
+    on_step: StepCallback, take_previews: Callable[[], Sequence[Frame]], num_bars: int
+) -> Callable[..., StepBar]:
+    """What a pipeline asks for its bars, `num_bars` of them in a batch, one after another."""
+    numbers = count()
+
+    def bar(iterable: object = None, total: int | None = None) -> StepBar:
+        del iterable  # pipelines of video count their steps themselves
+        steps = total or 1
+        return StepBar(steps * num_bars, on_step, take_previews, done=steps * next(numbers))
+
+    return bar
+
+
 def weight_bytes(parts: Iterable[object]) -> int:
     """Bytes of all parameters and buffers of the modules among `parts`, shared ones once."""
-    tensors = {
-        tensor.data_ptr(): tensor.nbytes
+    return tensor_bytes(
+        tensor
         for part in parts
         if isinstance(part, torch.nn.Module)
         for tensor in (*part.parameters(), *part.buffers())
-    }
-    return sum(tensors.values())
+    )
+
+
+def tensor_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of `tensors`, shared ones once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
 
 @contextmanager

@@ -11,11 +11,13 @@ from models.modes import Mode
 from models.pipeline import LoadFailed
 
 if TYPE_CHECKING:
-    from models.adapters.family import DiffusersAdapter
+    from models.adapters.quirks import Family
 
 LOW_MEMORY_OPTIONS = frozenset({"offload", "vae_tiling"})
 MAX_THREADS = 256
-COMMON_OPTIONS = frozenset({"compile", "dtype", "max_sequence_length", "offload", "threads"})
+COMMON_OPTIONS = frozenset(
+    {"compile", "dtype", "fuse_guidance", "offload", "prompt_cache_bytes", "threads"}
+)
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,19 @@ class Grid:
     frames: int
 
 
-def check_card(adapter: "DiffusersAdapter", card: ModelCard, folder: Path) -> None:
+def check_card(adapter: "Family", card: ModelCard, folder: Path) -> None:
     """Refuse a card whose words the adapter does not know, before gigabytes are read.
 
     Raises:
         LoadFailed: names the key of the card.
     """
-    offload = card.options.get("offload", "auto")
-    problem = None
-    for key, known in (
-        ("low_memory", LOW_MEMORY_OPTIONS),
-        ("options", COMMON_OPTIONS | adapter.options),
-    ):
-        if unknown := getattr(card, key).keys() - known:
-            problem = f"{key} must leave out {', '.join(sorted(unknown))}"
-    if offload not in {"auto", *Offload}:
-        problem = f"option offload must be auto, {', '.join(Offload)}, not {offload}"
+    problem = problem_of_options(card, COMMON_OPTIONS | adapter.options)
+    if unknown := card.low_memory.keys() - LOW_MEMORY_OPTIONS:
+        problem = f"low_memory must leave out {', '.join(sorted(unknown))}"
     if not 1 <= int(card.options.get("threads", 1)) <= MAX_THREADS:
         problem = f"option threads must be from 1 to {MAX_THREADS}"
+    if int(card.options.get("prompt_cache_bytes", 0)) < 0:
+        problem = "option prompt_cache_bytes must be 0 or more"
     if card.audio == "out" and not adapter.makes_sound:
         problem = "audio must not be out: this model makes no sound"
     if card.low_memory.get("offload", Offload.MODEL) != Offload.MODEL:
@@ -54,8 +51,18 @@ def check_card(adapter: "DiffusersAdapter", card: ModelCard, folder: Path) -> No
             _raise_for(f"mode {name}: {problem}", card, folder)
 
 
+def problem_of_options(card: ModelCard, known: frozenset[str]) -> str | None:
+    """What the `known` options of a renderer and the ones of `card` do not share, in words."""
+    offload = card.options.get("offload", "auto")
+    if unknown := card.options.keys() - known:
+        return f"options must leave out {', '.join(sorted(unknown))}"
+    if offload not in {"auto", *Offload}:
+        return f"option offload must be auto, {', '.join(Offload)}, not {offload}"
+    return None
+
+
 def check_weights(
-    adapter: "DiffusersAdapter",
+    adapter: "Family",
     card: ModelCard,
     folder: Path,
     pipe: Any,  # noqa: ANN401 -- diffusers is untyped
@@ -85,7 +92,7 @@ def check_weights(
     _raise_for(problem, card, folder)
 
 
-def _problem_of_mode(adapter: "DiffusersAdapter", card: ModelCard, mode: Mode) -> str | None:
+def _problem_of_mode(adapter: "Family", card: ModelCard, mode: Mode) -> str | None:
     if mode.cache is not None and mode.cache.kind not in adapter.caches:
         return f"cache {mode.cache.kind} skips nothing with this model"
     if mode.cache is not None and card.options.get("compile"):

@@ -4,7 +4,7 @@ Whatever is wrong with it is a `LoadFailed` that names the folder and what to do
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,49 @@ def read_pipeline(
         pipeline_class: not always the one that the index names.
         folder: a complete diffusers folder with safetensors; pickles are not read.
         dtypes: by component, and `default`.
+
+    Raises:
+        ValueError: files lack some of the weights, which would be made up or left out in silence.
+        Exception: whatever else diffusers and transformers have against the files.
     """
     diffusers_logging.disable_progress_bar()
     transformers.logging.disable_progress_bar()
     pipe = pipeline_class.from_pretrained(
-        folder, dtype=dict(dtypes), local_files_only=True, use_safetensors=True
+        folder,
+        dtype=dict(dtypes),
+        local_files_only=True,
+        use_safetensors=True,
+        **_read_encoders(folder, dtypes),
     )
-    for component in pipe.components.values():
+    for name, component in pipe.components.items():
         if isinstance(component, torch.nn.Module):
             component.eval()
+            # What diffusers finds no weights for stays without memory.
+            empty = (key for key, part in component.named_parameters() if part.is_meta)
+            _refuse_missing(name, empty)
     return pipe
+
+
+def _read_encoders(folder: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:
+    """The parts that transformers reads, by name; it would make up weights that are missing."""
+    read: dict[str, Any] = {}
+    for name, entry in json.loads((folder / INDEX_FILE).read_text(encoding="utf-8")).items():
+        if not isinstance(entry, list) or entry[0] != "transformers":
+            continue
+        kind: Any = getattr(transformers, entry[1], None)
+        is_model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+        if is_model:
+            read[name], about = kind.from_pretrained(
+                folder / name,
+                dtype=dtypes.get(name, dtypes["default"]),
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+            )
+            _refuse_missing(name, about["missing_keys"])
+    return read
+
+
+def _refuse_missing(part: str, keys: Iterable[str]) -> None:
+    if missing := sorted(keys):
+        raise ValueError(f"{part} has no {missing[0]} in its files, {len(missing)} are missing")

@@ -12,11 +12,13 @@ import torch
 from typing_extensions import override
 
 from models.adapters.common import load_image, memory_errors_named, refuse_pictures
-from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.adapters.prompts import Embedding
+from models.adapters.quirks import Loaded, Sample
 from models.card import ModelCard
 from models.cardparts import parse_size
 from models.pipeline import Frame, StepCallback
@@ -40,6 +42,12 @@ class HunyuanVideo15Adapter(DiffusersAdapter):
     caches: ClassVar[frozenset[str]] = frozenset({"taylor"})
     options: ClassVar[frozenset[str]] = frozenset(TOKENS)
     float32_parts: ClassVar[tuple[str, ...]] = ()
+    embeddings: ClassVar[tuple[str, ...]] = (
+        "prompt_embeds",
+        "prompt_embeds_mask",
+        "prompt_embeds_2",
+        "prompt_embeds_mask_2",
+    )
     takes_sigmas: ClassVar[bool] = True
 
     @override
@@ -76,6 +84,12 @@ class HunyuanVideo15Adapter(DiffusersAdapter):
         if first.kind is Kind.TEXT_TO_VIDEO:
             return {}
         return {"image": load_image(first.image, first.width, first.height)}
+
+    @override
+    def encode_prompt(self, pipe: Any, prompt: str, num_tokens: int | None) -> Embedding:
+        # Two encoders, each with a length of its own; see `TOKENS`.
+        encoded: Embedding = pipe.encode_prompt([prompt])
+        return encoded
 
     @override
     def call(self, pipe: Any, arguments: dict[str, Any]) -> list[Sample]:

@@ -9,7 +9,9 @@ from models.card import ModelCard
 from models.modes import Mode
 from models.pipeline import LoadFailed
 
-SECOND = "transformer_2"
+FIRST, SECOND = "transformer", "transformer_2"
+BESIDE = "connectors"
+"""Of LTX-2: a file for its transformer may have layers for this part too."""
 
 
 def load_loras(pipe: Any, card: ModelCard, folder: Path) -> None:  # noqa: ANN401 -- untyped
@@ -32,10 +34,10 @@ def loras_in_force(pipe: Any, mode: Mode) -> Iterator[None]:  # noqa: ANN401 -- 
     """Have the LoRAs of `mode`, and no others, work inside the block."""
     with ExitStack() as stack:
         for part, file in _files(mode):
-            transformer = getattr(pipe, part)
-            transformer.set_adapters(lora_name(file))
-            transformer.enable_lora()
-            stack.callback(transformer.disable_lora)
+            for carrier in _carriers(pipe, part, file):
+                carrier.set_adapters(lora_name(file))
+                carrier.enable_lora()
+                stack.callback(carrier.disable_lora)
         yield
 
 
@@ -50,7 +52,7 @@ class _Unfit(Exception):
 
 def _files(mode: Mode) -> list[tuple[str, str]]:
     """The component and the file of every LoRA of `mode`."""
-    files = (("transformer", mode.lora), (SECOND, mode.lora_2))
+    files = ((FIRST, mode.lora), (SECOND, mode.lora_2))
     return [(part, file) for part, file in files if file is not None]
 
 
@@ -78,7 +80,15 @@ def _load(pipe: Any, part: str, folder: Path, file: str) -> None:  # noqa: ANN40
         raise _Unfit(f"does not fit these weights: {error}") from error
     if not _has(transformer, file):
         raise _Unfit("does not fit these weights: it names none of their layers")
-    transformer.disable_lora()
+    for carrier in _carriers(pipe, part, file):
+        carrier.disable_lora()
+
+
+def _carriers(pipe: Any, part: str, file: str) -> list[Any]:  # noqa: ANN401 -- untyped
+    """The components that the LoRA of `part` in `file` was read into."""
+    names = [FIRST, BESIDE] if part == FIRST else [part]
+    found = [getattr(pipe, name, None) for name in names]
+    return [each for each in found if each is not None and _has(each, file)]
 
 
 def _has(transformer: Any, file: str) -> bool:  # noqa: ANN401 -- untyped

@@ -15,12 +15,14 @@ from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 from typing_extensions import override
 
 from models.adapters.common import load_image, refuse_pictures
-from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
 from models.adapters.ltx2_decode import decode_in_time_tiles
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.adapters.quirks import Loaded, Sample
+from models.card import ModelCard
 from models.cardparts import Pictures
 from models.pipeline import Audio, Frame, StepCallback
 from models.spec import Kind, VideoSpec
@@ -47,6 +49,9 @@ NO_GUIDANCE = {
     "audio_guidance_rescale": 0.0,
 }
 
+MIN_STEPS = 2
+"""Its scheduler stretches the schedule between the first and the last step, and divides by it."""
+
 
 class LTX2Adapter(DiffusersAdapter):
     """Renders with LTX-2, 2.3 and 2.5.
@@ -62,8 +67,13 @@ class LTX2Adapter(DiffusersAdapter):
     )
     # The first block hands two streams on, and its stock hook knows one.
     caches: ClassVar[frozenset[str]] = frozenset({"taylor"})
-    options: ClassVar[frozenset[str]] = frozenset({*GUIDANCE, "stg_block", "use_cross_timestep"})
+    options: ClassVar[frozenset[str]] = DiffusersAdapter.options | frozenset(
+        {*GUIDANCE, "stg_block", "use_cross_timestep"}
+    )
     float32_parts: ClassVar[tuple[str, ...]] = ()
+    embeddings: ClassVar[tuple[str, ...]] = ("prompt_embeds", "prompt_attention_mask")
+    # It keeps what all 49 layers of its encoder say: 385 MB for a prompt of 1024 tokens.
+    prompt_cache_bytes: ClassVar[int] = 1 << 30
     takes_sigmas: ClassVar[bool] = True
     makes_sound: ClassVar[bool] = True
 
@@ -90,6 +100,12 @@ class LTX2Adapter(DiffusersAdapter):
         # The pipeline asks for 32 whatever the autoencoder would do with.
         pixels = max(32, pipe.vae_spatial_compression_ratio * pipe.transformer_spatial_patch_size)
         return Grid(pixels=pixels, frames=pipe.vae_temporal_compression_ratio)
+
+    @override
+    def find_problem(self, card: ModelCard, pipe: Any) -> str | None:
+        if pipe.scheduler.config.shift_terminal and card.num_inference_steps.min < MIN_STEPS:
+            return f"num_inference_steps: min must be {MIN_STEPS} or more"
+        return None
 
     @override
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:

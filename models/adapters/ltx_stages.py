@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import transformers
 from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LTX2DFRPipeline,
@@ -23,8 +22,14 @@ from diffusers.pipelines.ltx2.utils import (
     STAGE_2_DISTILLED_SIGMA_VALUES,
     trim_canvas,
 )
-from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
+
+from models.adapters.common import weight_bytes
+from models.adapters.folder import read_pipeline
+from models.adapters.ltx2 import LTX2Adapter
+from models.adapters.placement import Offload, device_bytes, place
+from models.adapters.prompts import PromptCache
+from models.card import ModelCard
 
 UPSAMPLER_FOLDER = "latent_upsampler"
 PIXELS = 32
@@ -57,10 +62,21 @@ class ChunkRequest:
 class Stages:
     """The pipelines of one checkpoint on a device; `upsample` is None where it has no upsampler."""
 
-    def __init__(self, pipe: Any, upsample: Any, device: str) -> None:  # noqa: ANN401 -- untyped
+    def __init__(self, pipe: Any, upsample: Any, device: str, offload: Offload) -> None:  # noqa: ANN401
         self.pipe = pipe
         self.upsample = upsample
         self.device = device
+        self._offload = offload
+        self._prompts = PromptCache(LTX2Adapter.prompt_cache_bytes)
+
+    @property
+    def memory_bytes(self) -> int:
+        """The weights that lie on the device at a time; of a CPU, prompts that are kept too."""
+        weights = device_bytes(self.pipe, self._offload)
+        if self.upsample:
+            weights += weight_bytes([self.upsample.latent_upsampler])
+        is_on_cpu = torch.device(self.device).type == "cpu"
+        return weights + (self._prompts.num_bytes if is_on_cpu else 0)
 
     @property
     def num_steps(self) -> int:
@@ -75,11 +91,12 @@ class Stages:
 
     @torch.inference_mode()
     def encode_prompt(self, prompt: str, max_length: int) -> tuple[Tensor, Tensor]:
-        """Embeddings and their mask; once for all pieces."""
-        embeddings, mask = self.pipe.encode_prompt(
-            prompt, max_sequence_length=max_length, device=self.device
+        """Embeddings and their mask; once for all pieces, and for jobs that say the same."""
+        embeddings, mask = self._prompts.find_or_make(
+            (max_length, prompt),
+            lambda: self.pipe.encode_prompt(prompt, max_sequence_length=max_length),
         )
-        return embeddings, mask
+        return embeddings.to(self.device), mask.to(self.device)
 
     @torch.inference_mode()
     def sample(self, request: ChunkRequest, on_step: Callable[[], None]) -> Tensor:
@@ -151,39 +168,29 @@ class Stages:
         return result
 
 
-def load_stages(folder: Path, upsampler: Path | None, device: str, *, offload: bool) -> Stages:
+def load_stages(card: ModelCard, folder: Path, upsampler: Path | None, device: str) -> Stages:
     """Read the pipeline in `folder`, and the upsampler beside it or in `upsampler`.
 
     Raises:
+        LoadFailed: there is too little room on the device.
         Exception: whatever diffusers has against the files or the device.
     """
-    diffusers_logging.disable_progress_bar()
-    transformers.logging.disable_progress_bar()
     dtype = torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16
-    pipe = LTX2DFRPipeline.from_pretrained(
-        folder,
-        # The distilled schedule is given as it is to be walked.
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=False, shift_terminal=None),
-        dtype=dtype,
-        local_files_only=True,
-        use_safetensors=True,
+    pipe = read_pipeline(LTX2DFRPipeline, folder, {"default": dtype})
+    # The distilled schedule is given as it is to be walked.
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=False, shift_terminal=None
     )
-    for part in pipe.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.eval()
     upsample = None
-    place = upsampler or folder / UPSAMPLER_FOLDER
-    if place.exists():
+    found = upsampler or folder / UPSAMPLER_FOLDER
+    if found.exists():
         network = LTX2LatentUpsamplerModel.from_pretrained(
-            place, dtype=dtype, local_files_only=True, use_safetensors=True
+            found, dtype=dtype, local_files_only=True, use_safetensors=True
         )
         upsample = LTX2LatentUpsamplePipeline(vae=pipe.vae, latent_upsampler=network.eval())
         upsample.latent_upsampler.to(device)
-    if offload:
-        pipe.enable_model_cpu_offload(device=device)
-    else:
-        pipe.to(device)
-    return Stages(pipe, upsample, device)
+    offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
+    return Stages(pipe, upsample, device, offload)
 
 
 class _Bar:

@@ -11,19 +11,13 @@ What fails on one rank alone leaves the others waiting for it, so then they are 
 renderer has to be loaded anew.
 """
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 from weakref import finalize
 
@@ -32,6 +26,8 @@ import torch.distributed as dist
 from diffusers import ContextParallelConfig
 from diffusers.utils import logging as diffusers_logging
 
+from models.adapters.family import DiffusersAdapter
+from models.adapters.ranks import Rank, die_with_parent, end_ranks, plan_ranks
 from models.card import ModelCard, SpecError
 from models.cardparts import Enhancement
 from models.pipeline import (
@@ -47,25 +43,11 @@ from models.registry import create_pipeline
 from models.spec import Stage, VideoSpec
 
 OPTIONS = {"renderer", "devices"}
-MIN_RANKS = 2
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h: the signal this process gets when its parent ends."""
-
 ANSWER_S = 60.0
 """How long a rank may take to say that it is done, once rank 0 is."""
 
 SAME_EVERYWHERE = (Canceled, SpecError, InputRefused)
 """Errors that all ranks meet at the same point, and stay in step over."""
-
-
-@dataclass(frozen=True)
-class _Rank:
-    """Where one process stands among all."""
-
-    number: int
-    count: int
-    device: str
-    meeting_place: str
 
 
 class ContextParallel:
@@ -89,7 +71,7 @@ class ContextParallel:
         Raises:
             LoadFailed: the options are wrong, there are too few devices, or a rank does not load.
         """
-        ranks = _plan(card, device)
+        ranks = plan_ranks(card, device)
         inner_card = _inner_card(card)
         context = multiprocessing.get_context("spawn")
         for rank in ranks[1:]:
@@ -99,7 +81,7 @@ class ContextParallel:
             theirs.close()
             self._others.append((process, ours))
         # Nobody says when a renderer is no longer needed.
-        finalize(self, _end, self._others)
+        finalize(self, end_ranks, self._others)
         try:
             self._inner = _load_rank(inner_card, ranks[0])
             self._hear_all("load")
@@ -144,7 +126,7 @@ class ContextParallel:
 
     def _give_up(self) -> None:
         self._inner = None
-        _end(self._others)
+        end_ranks(self._others)
 
 
 class _Step:
@@ -177,9 +159,9 @@ def _heed_rank_0(_stage: Stage, _done: int, _total: int, /, previews: Sequence[F
         raise Canceled
 
 
-def _follow(pipe: Connection, rank: _Rank, card: ModelCard, parent_pid: int) -> None:
+def _follow(pipe: Connection, rank: Rank, card: ModelCard, parent_pid: int) -> None:
     """A rank of its own: load, then do what rank 0 does until it ends."""
-    _die_with_parent(parent_pid)
+    die_with_parent(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         inner = _load_rank(card, rank)
@@ -195,7 +177,7 @@ def _follow(pipe: Connection, rank: _Rank, card: ModelCard, parent_pid: int) -> 
             pipe.send(None)
 
 
-def _load_rank(card: ModelCard, rank: _Rank) -> VideoPipeline:
+def _load_rank(card: ModelCard, rank: Rank) -> VideoPipeline:
     """The renderer of one rank, its transformers split with those of the others."""
     is_on_cpu = torch.device(rank.device).type == "cpu"
     if not is_on_cpu:
@@ -207,43 +189,24 @@ def _load_rank(card: ModelCard, rank: _Rank) -> VideoPipeline:
             rank=rank.number,
             world_size=rank.count,
         )
-    # Enhancement goes round all ranks together, not round each.
-    inner = create_pipeline(card.model_copy(update={"enhance": Enhancement()}))
+    inner = _create(card)
     inner.load(card, rank.device)
     # "Anything": head counts and token counts need not divide by the number of ranks.
     config = ContextParallelConfig(ulysses_degree=rank.count, ulysses_anything=True)
     diffusers_logging.set_verbosity_error()
-    for transformer in _transformers_of(inner):
+    for transformer in inner.transformers:
         # diffusers 0.42 divides by the number of accelerators, which is 0 beside a CPU.
         with patch.object(torch.accelerator, "device_count", lambda: rank.count):
             transformer.enable_parallelism(config=config)
     return inner
 
 
-def _transformers_of(renderer: VideoPipeline) -> list[Any]:
-    """What denoises in a renderer over diffusers, each once."""
-    pipelines = renderer._loaded.pipelines.values()  # type: ignore[attr-defined]  # noqa: SLF001
-    names = ("transformer", "transformer_2")
-    found = (getattr(pipe, name, None) for pipe in pipelines for name in names)
-    return list({id(part): part for part in found if part is not None}.values())
-
-
-def _plan(card: ModelCard, device: str) -> list[_Rank]:
-    count = int(card.options.get("devices", 0))
-    if count < MIN_RANKS:
-        raise LoadFailed(f"model {card.id}: options need devices, {MIN_RANKS} or more")
-    first = torch.device(device)
-    devices = [device] * count
-    if first.type != "cpu":
-        start = first.index or 0
-        if start + count > torch.cuda.device_count():
-            raise LoadFailed(
-                f"model {card.id}: {count} devices from {device} on are needed, "
-                f"there are {torch.cuda.device_count()} in all"
-            )
-        devices = [f"{first.type}:{start + offset}" for offset in range(count)]
-    place = Path(tempfile.mkdtemp(prefix="reelgate-ranks-")) / "meet"
-    return [_Rank(number, count, each, place.as_uri()) for number, each in enumerate(devices)]
+def _create(card: ModelCard) -> DiffusersAdapter:
+    # Enhancement goes round all ranks together, not round each.
+    inner = create_pipeline(card.model_copy(update={"enhance": Enhancement()}))
+    if not isinstance(inner, DiffusersAdapter):
+        raise LoadFailed(f"model {card.id}: renderer {card.adapter} is not over diffusers")
+    return inner
 
 
 def _inner_card(card: ModelCard) -> ModelCard:
@@ -256,23 +219,3 @@ def _inner_card(card: ModelCard) -> ModelCard:
 
 def _preset(*, low_memory: bool) -> dict[str, bool]:
     return {"low_memory": True} if low_memory else {}
-
-
-def _end(others: list[tuple[SpawnProcess, Connection]]) -> None:
-    """End the other ranks at once, and leave their group."""
-    while others:
-        process, pipe = others.pop()
-        process.kill()
-        process.join()
-        process.close()
-        pipe.close()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def _die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when rank 0 ends, however it ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)

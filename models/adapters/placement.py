@@ -12,8 +12,9 @@ import structlog
 import torch
 from diffusers.hooks import apply_group_offloading
 
-from models.adapters.common import weight_bytes
+from models.adapters.common import tensor_bytes, weight_bytes
 from models.card import ModelCard
+from models.pipeline import LoadFailed
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -56,14 +57,26 @@ def choose_placement(parts: dict[str, int], free_bytes: int) -> Placement:
 
 
 def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # noqa: ANN401 -- untyped
-    """Bring `pipe` onto `device`; `asked` is an `Offload` or `auto`."""
+    """Bring `pipe` onto `device`; `asked` is an `Offload` or `auto`.
+
+    Raises:
+        LoadFailed: it has too little room; names the bytes that are needed and that are free.
+    """
     where = torch.device(device)
+    free_bytes = find_room(pipe, where)
     if asked != "auto":
         placement = Placement(Offload(asked), "the card says so")
-    elif where.type == "cuda":
-        placement = choose_placement(part_bytes(pipe), torch.cuda.mem_get_info(where)[0])
+    elif free_bytes is not None:
+        placement = choose_placement(part_bytes(pipe), free_bytes)
     else:
         placement = Placement(Offload.NONE, f"weights stay in the memory of a {where.type}")
+    needed_bytes = device_bytes(pipe, placement.offload)
+    if free_bytes is not None and needed_bytes > free_bytes:
+        remedy = "free some of it" if asked in ("auto", "group") else "let option offload be auto"
+        raise LoadFailed(
+            f"model {card.id}: with offload {placement.offload} its weights need {needed_bytes} "
+            f"bytes on {device}, {free_bytes} are free: {remedy} or take a larger device"
+        )
     log.info(
         "weights_placed", model=card.id, offload=placement.offload.value, reason=placement.reason
     )
@@ -72,6 +85,25 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
     elif placement.offload is Offload.GROUP:
         _offload_groups(pipe, where)
     return placement.offload
+
+
+def find_room(pipe: Any, device: torch.device) -> int | None:  # noqa: ANN401 -- untyped
+    """Bytes of a GPU that are free or hold weights of `pipe`; None where they stay in the host."""
+    if device.type != "cuda":
+        return None
+    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    tensors = (each for part in parts for each in (*part.parameters(), *part.buffers()))
+    here = tensor_bytes(each for each in tensors if each.device == device)
+    return torch.cuda.mem_get_info(device)[0] + here
+
+
+def arrange(pipe: Any, device: str, offload: Offload) -> None:  # noqa: ANN401 -- untyped
+    """Have the weights of a placed `pipe` wait as `offload` says from the next call on."""
+    if offload is Offload.MODEL:
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload is Offload.NONE and getattr(pipe, "_all_hooks", None):
+        pipe.remove_all_hooks()
+        pipe.to(device)
 
 
 def part_bytes(pipe: Any) -> dict[str, int]:  # noqa: ANN401 -- untyped

@@ -15,6 +15,7 @@ from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
 from diffusers.models.attention_dispatch import attention_backend
 
 from models.adapters.denoisers import last_block, transformers_of
+from models.adapters.guidance import guidance_fused
 from models.adapters.lora import loras_in_force
 from models.modes import Mode, StepCache
 
@@ -22,6 +23,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 SHIFTS = ("flow_shift", "shift")
 """What schedulers call the shift of their noise schedule."""
+
+UNSHIFTED = {"shift": 1.0, "use_dynamic_shifting": False, "shift_terminal": None}
+"""What schedulers would do with a schedule that they are given, undone."""
 
 
 @dataclass
@@ -66,22 +70,29 @@ def mode_in_force(
     mode: Mode,
     *,
     on_gpu: bool,
+    fuse_guidance: bool = False,
 ) -> Iterator[SkipMeter]:
     """Sample in `mode` inside the block.
 
-    A name of `mode.attention` matters `on_gpu` only: a CPU has one way of computing it.
+    A name of `mode.attention` matters `on_gpu` only: a CPU has one way of computing it. A step
+    cache decides for each of the two calls of guidance, so with one they are not fused.
     """
     meter = SkipMeter()
     with ExitStack() as stack:
         if mode.flow_shift is not None:
             stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
             pipe.scheduler = shifted(pipe.scheduler, mode.flow_shift)
+        if mode.sigmas is not None:
+            stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
+            pipe.scheduler = verbatim(pipe.scheduler)
         stack.enter_context(loras_in_force(pipe, mode))
         if mode.attention is not None and on_gpu:
             stack.enter_context(attention_backend(mode.attention))
         stack.callback(meter.stop)
         for transformer in transformers_of(pipe):
             meter.watch(transformer)
+            if fuse_guidance and mode.cache is None:
+                stack.enter_context(guidance_fused(transformer))
             if mode.cache is not None:
                 transformer.enable_cache(cache_config(mode.cache))
                 stack.callback(transformer.disable_cache)
@@ -121,3 +132,12 @@ def shifted(scheduler: Any, shift: float) -> Any:  # noqa: ANN401 -- diffusers i
         if name in scheduler.config:
             return type(scheduler).from_config(scheduler.config, **{name: shift})
     raise ValueError(f"{type(scheduler).__name__} has no flow_shift")
+
+
+def verbatim(scheduler: Any) -> Any:  # noqa: ANN401 -- diffusers is untyped
+    """A scheduler like `scheduler` that walks the sigmas it is given as they are.
+
+    That of LTX-2 would shift those of its own distilled weights by the size of the clip.
+    """
+    plain = {name: value for name, value in UNSHIFTED.items() if name in scheduler.config}
+    return type(scheduler).from_config(scheduler.config, **plain)

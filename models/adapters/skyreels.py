@@ -14,10 +14,11 @@ from diffusers import (
 from typing_extensions import override
 
 from models.adapters.common import load_image, refuse_pictures
-from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
+from models.adapters.quirks import Loaded, Sample
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
 from models.card import ModelCard
 from models.cardparts import Pictures
@@ -41,7 +42,7 @@ class SkyReelsAdapter(DiffusersAdapter):
     )
     # The first-block hook is not made for its blocks (diffusers 0.42).
     caches: ClassVar[frozenset[str]] = frozenset({"taylor"})
-    options: ClassVar[frozenset[str]] = frozenset(WINDOW)
+    options: ClassVar[frozenset[str]] = DiffusersAdapter.options | frozenset(WINDOW)
 
     @override
     def stock_class(self, class_name: str) -> Any:

@@ -21,13 +21,15 @@ from PIL import Image
 from typing_extensions import override
 
 from models.adapters.common import load_first_frame, load_image, refuse_pictures
-from models.adapters.family import DiffusersAdapter, Loaded, Sample
+from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
+from models.adapters.onednn import convolve_by_onednn
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, find_prediction
+from models.adapters.quirks import Loaded, Sample
 from models.adapters.wan_batch import decode_batch
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
-from models.card import SpecError
+from models.card import ModelCard, SpecError
 from models.cardparts import MAX_REFERENCES, LastFrame, Pictures
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
@@ -79,8 +81,12 @@ class WanAdapter(DiffusersAdapter):
     """
 
     classes: ClassVar[tuple[str, ...]] = ("WanPipeline", "WanImageToVideoPipeline", VACE)
-    options: ClassVar[frozenset[str]] = frozenset({"guidance_scale_2"})
+    options: ClassVar[frozenset[str]] = DiffusersAdapter.options | {"guidance_scale_2"}
     float32_parts: ClassVar[tuple[str, ...]] = ("vae", "image_encoder")
+
+    @override
+    def prepare(self, card: ModelCard, pipe: Any) -> None:
+        convolve_by_onednn(pipe.vae)
 
     @override
     def stock_class(self, class_name: str) -> Any:
@@ -225,8 +231,6 @@ def _vace_inputs(loaded: Loaded, spec: VideoSpec) -> dict[str, Any]:
     """Given frames as a video with a mask, references beside it, and one generator, not a list."""
     refuse_pictures([spec], last_image=spec.kind is Kind.IMAGE_TO_VIDEO, reference_images=True)
     arguments: dict[str, Any] = {
-        "prompt": spec.prompt,
-        "negative_prompt": spec.negative_prompt,
         "generator": torch.Generator(loaded.device).manual_seed(spec.seed),
     }
     if spec.reference_images:

@@ -23,8 +23,8 @@ Ids = Annotated[
 
 @app.command("list")
 def list_models(*, config_dir: ConfigDir = Path("configs")) -> None:
-    """Every card: licence and its limits, revision, and whether its weights are here."""
-    table = Table("model", "adapter", "licence", "limits", "from", "MB", "here")
+    """Every card: licence and its limits, revision, size, and whether its weights are here."""
+    table = Table("model", "adapter", "licence", "limits", "from", "MB", "GPU, at least", "here")
     for card in load_catalog(config_dir / "models.yaml").models:
         manifest = read_manifest(card.checkpoint_path(Path.cwd()))
         table.add_row(
@@ -34,6 +34,7 @@ def list_models(*, config_dir: ConfigDir = Path("configs")) -> None:
             card.licence_limits or "-",
             str(card.source or card.checkpoint or "-"),
             f"{manifest.size_bytes / 1e6:.1f}" if manifest else "-",
+            _least_memory(card),
             _state(card),
         )
     Console().print(table)
@@ -68,6 +69,14 @@ def verify(ids: Ids = None, *, config_dir: ConfigDir = Path("configs")) -> None:
     if wrong:
         typer.echo(f"run `reelgate models pull {' '.join(wrong)}`", err=True)
         raise typer.Exit(1)
+
+
+def _least_memory(card: ModelCard) -> str:
+    """What the weights alone take of a GPU: all of them, and the largest part."""
+    sizes = card.weights_bytes.values()
+    if not sizes:
+        return "-"
+    return f"{sum(sizes) / 1e9:.1f} GB, offloaded {max(sizes) / 1e9:.1f}"
 
 
 def _find_wrong(card: ModelCard) -> list[str]:

@@ -22,23 +22,31 @@ from tests.support.renderers import (
     Model,
     StoppedError,
     Watcher,
+    count_encodings,
     largest_difference,
     save_lora,
     save_picture,
     video,
 )
 
+MAX_TOKENS = {"max_sequence_length"}
 _folders: dict[Any, Path] = {}
 
 
 class Subject:
     """A loaded renderer, its model, its card, and a picture."""
 
-    def __init__(self, model: Model, folder: Path, picture: Path) -> None:
+    def __init__(
+        self, model: Model, folder: Path, picture: Path, options: dict[str, object] | None = None
+    ) -> None:
         self.model, self.folder, self.picture = model, folder, picture
-        self.card = model.card(folder)
+        self.card = model.card(folder, options=model.options | (options or {}))
         self.renderer: VideoPipeline = create_pipeline(self.card)
         self.renderer.load(self.card, "cpu")
+
+    def anew(self, **options: object) -> "Subject":
+        """The same with these options of the card, loaded once more."""
+        return Subject(self.model, self.folder, self.picture, options)
 
     def render(self, *changes: dict[str, object], on_step: Watcher | None = None) -> list[Any]:
         """One clip for each of `changes` of the usual spec, as whole videos."""
@@ -50,7 +58,6 @@ class Subject:
 @pytest.fixture(scope="module", params=MODELS, ids=lambda model: model.name)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     """Every model in turn."""
-    torch.set_num_threads(1)
     model: Model = request.param
     if model.save not in _folders:
         _folders[model.save] = tmp_path_factory.mktemp(f"{model.name}-random-weights")
@@ -98,6 +105,59 @@ def test_a_batch_equals_its_clips_rendered_alone(subject: Subject) -> None:
     for clip, change in zip(batch, changes, strict=True):
         assert largest_difference(clip, subject.render(change)[0]) <= 1
     assert largest_difference(*batch) > 3
+
+
+def test_a_prompt_is_encoded_once_and_changes_no_bit(subject: Subject) -> None:
+    keeping = subject.anew(offload="model")
+    forgetting = subject.anew(offload="model", prompt_cache_bytes=0)
+    counts = [count_encodings(each.renderer) for each in (keeping, forgetting)]
+    said: list[dict[str, object]] = [{}, {}, {"seed": 8}, {"prompt": "a blue whale"}]
+    for say in said:
+        [kept], [made] = keeping.render(say), forgetting.render(say)
+        assert np.array_equal(kept, made), say
+    # Two prompts and the negative one of all of them; without a cache two for every clip.
+    assert [count() for count in counts] == [3, 8]
+    batch: list[dict[str, object]] = [{}, {"prompt": "a green snail"}]
+    for kept, made in zip(keeping.render(*batch), forgetting.render(*batch), strict=True):
+        assert np.array_equal(kept, made), "one of two was kept"
+    assert [count() for count in counts] == [4, 12]
+
+
+def test_without_guidance_no_negative_prompt_is_encoded(subject: Subject) -> None:
+    fresh = subject.anew(prompt_cache_bytes=0)
+    encodings = count_encodings(fresh.renderer)
+    fresh.render({"guidance_scale": 1.0})
+    assert encodings() == 1
+
+
+def test_prompts_are_encoded_as_the_pipeline_itself_would(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change: dict[str, object] = {"negative_prompt": "fog"}
+    [expected] = subject.render(change)
+    lengths = {key: subject.card.options[key] for key in MAX_TOKENS & subject.card.options.keys()}
+
+    def words(_loaded: object, _pipe: object, arguments: dict[str, Any]) -> dict[str, Any]:
+        [prompt], [negative] = arguments["prompt"], arguments["negative_prompt"]
+        return {**arguments, "prompt": prompt, "negative_prompt": negative, **lengths}
+
+    monkeypatch.setattr(subject.renderer, "_with_embeddings", words)
+    assert np.array_equal(subject.render(change)[0], expected)
+
+
+def test_kept_prompts_are_counted_and_go_with_their_renderer(subject: Subject) -> None:
+    gc.collect()
+    before = _tensor_bytes()
+    fresh = subject.anew()
+    weights = fresh.renderer.memory_bytes
+    for prompt in ("a red fox runs", "a blue whale"):
+        fresh.render({"prompt": prompt})
+    kept = fresh.renderer.memory_bytes - weights
+    assert 0 < kept < 2_000_000
+    fresh.render({"seed": 9})
+    assert fresh.renderer.memory_bytes - weights == kept, "nothing is kept twice"
+    del fresh
+    assert _tensor_bytes() <= before
 
 
 def test_a_canceled_batch_leaves_no_trace(subject: Subject) -> None:
@@ -216,6 +276,7 @@ def test_what_would_be_rounded_or_ignored_is_refused_before_work(
         ({"options": {"colour": "red"}}, "options must leave out colour"),
         ({"options": {"offload": "moon"}}, "option offload must be auto, none, model, group"),
         ({"options": {"dtype": "int3"}}, "option dtype must be one of"),
+        ({"options": {"prompt_cache_bytes": -1}}, "option prompt_cache_bytes must be 0 or more"),
         ({"options": {"threads": 0}}, "option threads must be from 1 to 256"),
         ({"low_memory": {"batch": 1}}, "low_memory must leave out batch"),
     ],
@@ -285,6 +346,8 @@ def test_a_lora_works_in_its_mode_alone(subject: Subject) -> None:
         )
         for mode in ("standard", "fast", "standard")
     )
+    [expected] = subject.render({"num_inference_steps": 3})
+    assert np.array_equal(plain, expected), "as if it had not been read"
     assert np.array_equal(plain, again)
     assert not np.array_equal(plain, changed)
 

@@ -237,19 +237,30 @@ def largest_difference(one: Video, other: Video) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
+def count_encodings(renderer: Any) -> Callable[[], int]:
+    """Tells how often the text encoder of `renderer` was called since."""
+    calls: list[object] = []
+    [pipe, *_] = renderer.pipelines.values()
+    pipe.text_encoder.register_forward_pre_hook(lambda *given: calls.append(given))
+    return lambda: len(calls)
+
+
 def save_lora(folder: Path, renderer: Any) -> str:
-    """A file in `folder` with random low-rank weights for the first attention of `renderer`."""
-    [pipe, *_] = renderer._loaded.pipelines.values()
-    name, layer = next(
-        (name, part)
-        for name, part in pipe.transformer.named_modules()
-        if isinstance(part, torch.nn.Linear) and name.endswith("to_q")
-    )
+    """A file in `folder` with random low-rank weights for the first attention of `renderer`.
+
+    Of LTX-2 for its connectors too, as its distilled one has them.
+    """
+    [pipe, *_] = renderer.pipelines.values()
     torch.manual_seed(0)
-    weights = {
-        f"transformer.{name}.lora_A.weight": torch.randn(4, layer.in_features),
-        f"transformer.{name}.lora_B.weight": torch.randn(layer.out_features, 4),
-    }
+    weights = {}
+    for part in {"transformer", "connectors"} & pipe.components.keys():
+        name, layer = next(
+            (name, module)
+            for name, module in getattr(pipe, part).named_modules()
+            if isinstance(module, torch.nn.Linear) and name.endswith("to_q")
+        )
+        weights[f"{part}.{name}.lora_A.weight"] = torch.randn(4, layer.in_features)
+        weights[f"{part}.{name}.lora_B.weight"] = torch.randn(layer.out_features, 4)
     save_file(weights, folder / "random_lora.safetensors")
     return "random_lora.safetensors"
 

@@ -84,6 +84,20 @@ WAN_22_5B = Architecture(
     flow_shift=5.0,
     expand_timesteps=True,
 )
+WAN_22_A14B = Architecture(
+    # One of its two experts, which are alike: `wan/configs/wan_t2v_A14B.py` in Wan-Video/Wan2.2.
+    transformer=_WAN
+    | {
+        "num_layers": 40,
+        "num_attention_heads": 40,
+        "ffn_dim": 13_824,
+        "in_channels": 16,
+        "out_channels": 16,
+    },
+    vae={},
+    text_encoder=_UMT5_XXL,
+    flow_shift=3.0,
+)
 
 _TINY = _WAN | {"attention_head_dim": 24, "text_dim": 32, "freq_dim": 32, "num_layers": 2}
 _TINY_T5 = {

@@ -38,12 +38,14 @@ class Profile:
     Attributes:
         batch: clips in one call.
         is_compiled: the blocks of the transformer are; it stays so, hence these come last.
+        is_fused: the two calls of guidance are one.
     """
 
     name: str
     mode: Mode
     batch: int = 1
     is_compiled: bool = False
+    is_fused: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -99,7 +101,13 @@ class Workload:
                 "max_batch": profile.batch,
                 "deadline_s": 3600,
                 "modes": {"standard": profile.mode},
-                "options": {"offload": "none", "compile": profile.is_compiled},
+                # Plain diffusers encodes every prompt, so the adapter does too.
+                "options": {
+                    "offload": "none",
+                    "compile": profile.is_compiled,
+                    "fuse_guidance": profile.is_fused,
+                    "prompt_cache_bytes": 0,
+                },
             }
         )
 
@@ -117,6 +125,7 @@ def list_profiles(num_steps: int) -> list[Profile]:
     return [
         Profile("as plain", whole),
         Profile("two clips a call", whole, batch=2),
+        Profile("guidance in one call", whole, is_fused=True),
         Profile("cuDNN attention", cudnn),
         Profile("flash attention", flash),
         Profile("taylor cache", taylor),

@@ -11,7 +11,7 @@ from diffusers import (
     LTX2Pipeline,
     LTX2VideoTransformer3DModel,
 )
-from diffusers.pipelines.ltx2 import LTX2TextConnectors
+from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel, LTX2TextConnectors
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from transformers import (
     Gemma3Config,
@@ -26,10 +26,24 @@ WIDTH = 32
 CHANNELS = 8
 MEL_BINS = 16
 SAMPLE_RATE = 16_000
+MAX_TOKENS = 1024
 
 
 def save(folder: Path) -> None:
     """8 in time and 32 in space; 25 latents of sound a second."""
+    _save(folder, _transformer())
+
+
+def save_2_5(folder: Path) -> None:
+    """The transformer of 2.5, which knows keyframes, and `latent_upsampler`, for twice the size."""
+    _save(folder, _transformer(use_keyframes_abs_pos_embedding=True))
+    torch.manual_seed(0)
+    LTX2LatentUpsamplerModel(
+        in_channels=CHANNELS, mid_channels=32, num_blocks_per_stage=1
+    ).save_pretrained(folder / "latent_upsampler")
+
+
+def _save(folder: Path, transformer: LTX2VideoTransformer3DModel) -> None:
     text_encoder = _text_encoder()
     scheduler = FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True,
@@ -44,9 +58,9 @@ def save(folder: Path) -> None:
         vae=_vae(),
         audio_vae=_audio_vae(),
         text_encoder=text_encoder,
-        tokenizer=byte_tokenizer("begin", 64),
+        tokenizer=byte_tokenizer("begin", MAX_TOKENS),
         connectors=_connectors(text_encoder.config.text_config.num_hidden_layers + 1),
-        transformer=_transformer(),
+        transformer=transformer,
         vocoder=_vocoder(),
     ).save_pretrained(folder)
 
@@ -62,7 +76,7 @@ def _text_encoder() -> Any:
         num_key_value_heads=2,
         head_dim=8,
         sliding_window=64,
-        max_position_embeddings=256,
+        max_position_embeddings=MAX_TOKENS,
         pad_token_id=0,
         eos_token_id=1,
         bos_token_id=3,
@@ -87,7 +101,7 @@ def _text_encoder() -> Any:
     )
 
 
-def _transformer() -> LTX2VideoTransformer3DModel:
+def _transformer(**more: object) -> LTX2VideoTransformer3DModel:
     torch.manual_seed(0)
     return LTX2VideoTransformer3DModel(
         in_channels=CHANNELS,
@@ -107,6 +121,7 @@ def _transformer() -> LTX2VideoTransformer3DModel:
         caption_channels=WIDTH,
         rope_double_precision=False,
         rope_type="split",
+        **more,
     )
 
 

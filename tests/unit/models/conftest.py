@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from models.card import ModelCard
 from models.pipeline import Frame, StepCallback
@@ -15,7 +14,6 @@ from tests.support.checkpoints.wan import save_ti2v
 @pytest.fixture(scope="session")
 def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fixture checkpoint with random weights."""
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("wan-random-weights")
     save_ti2v(folder)
     return folder

@@ -4,13 +4,11 @@ What the upscaler is made for is drawings with hard edges, small and stored badl
 it makes crisper than they were, which costs it the comparison: no test says otherwise.
 """
 
-from collections.abc import Iterator
 from fractions import Fraction
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from models.enhance.interpolate import Interpolator
 from models.enhance.networks import open_interpolator, open_upscaler
@@ -27,14 +25,6 @@ MIN_OVER_BICUBIC_DB = 1.5
 pytestmark = pytest.mark.skipif(
     not has_enhance_weights(), reason="reelgate assets fetch was not run"
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What only some families do: long clips in windows, tiles in time, distilled schedules."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import av
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES
 
+from models.adapters import placement
 from models.adapters.cogvideox import stream_decode
 from models.adapters.family import DiffusersAdapter
 from models.adapters.ltx2_decode import decode_in_time_tiles
@@ -36,7 +39,6 @@ BY_NAME = {model.name: model for model in MODELS}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Model], Path]:
     """A checkpoint of every model that is asked for, built once."""
-    torch.set_num_threads(1)
     built: dict[str, Path] = {}
 
     def folder_of(model: Model) -> Path:
@@ -129,8 +131,7 @@ def test_guidance_of_a_job_reaches_the_component_that_guides(
 ) -> None:
     ranges = {"guidance_scale": {"min": 0.0, "max": 8.0, "default": 3.0}}
     renderer, card = load("hunyuan15-t2v", **ranges)
-    assert renderer._loaded is not None
-    pipe = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    pipe = renderer.pipelines[Kind.TEXT_TO_VIDEO]
     meter = SkipMeter()
     meter.watch(pipe.transformer)
     spec = BY_NAME["hunyuan15-t2v"].spec(card, picture, guidance_scale=scale)
@@ -158,6 +159,34 @@ def test_a_given_schedule_and_a_shift_change_the_clip(load: Load, picture: Path)
         clips.append(video(renderer.generate([spec], Watcher())[0]))
     assert largest_difference(clips[0], clips[2]) > 0
     assert largest_difference(clips[1], clips[2]) > 0
+
+
+@pytest.mark.parametrize("name", ["ltx2", "hunyuan15-t2v"])
+def test_a_given_schedule_is_walked_as_it_is_given(load: Load, picture: Path, name: str) -> None:
+    fast = {
+        "num_inference_steps": len(DISTILLED_SIGMA_VALUES),
+        "guidance_scale": 1.0,
+        "sigmas": DISTILLED_SIGMA_VALUES,
+    }
+    steps = {"min": 2, "max": 8, "default": 4}
+    renderer, card = load(name, modes={"standard": 4, "fast": fast}, num_inference_steps=steps)
+    spec = BY_NAME[name].spec(card, picture, mode="fast", guidance_scale=1.0, num_inference_steps=8)
+    pipe = renderer.pipelines[spec.kind]
+    own, walked = pipe.scheduler, []
+
+    def look(stage: Stage, done: int, _total: int, previews: object = ()) -> None:
+        del previews
+        if stage is Stage.DENOISING and done:
+            walked.append(pipe.scheduler.sigmas.tolist())
+
+    renderer.generate([spec], look)
+    assert walked == [pytest.approx([*DISTILLED_SIGMA_VALUES, 0.0])] * 8
+    assert pipe.scheduler is own, "the next mode has its own again"
+
+
+def test_steps_that_the_scheduler_would_divide_by_zero_for_are_refused(load: Load) -> None:
+    with pytest.raises(LoadFailed, match="num_inference_steps: min must be 2 or more"):
+        load("ltx2", num_inference_steps={"min": 1, "max": 8, "default": 6})
 
 
 def test_a_shift_lasts_no_longer_than_its_mode(load: Load, picture: Path) -> None:
@@ -195,6 +224,37 @@ def test_what_waits_in_host_memory_takes_no_room_on_the_device(load: Load) -> No
     assert 0 < by_group < by_model < whole
 
 
+@pytest.mark.parametrize(
+    ("offload", "share", "remedy"),
+    [
+        ("none", 0.99, "let option offload be auto"),
+        ("model", 0.5, "let option offload be auto"),
+        ("auto", 0.001, "free some of it"),
+    ],
+)
+def test_a_device_with_too_little_room_is_named_with_both_figures(
+    load: Load, monkeypatch: pytest.MonkeyPatch, offload: str, share: float, remedy: str
+) -> None:
+    whole = load("wan-t2v")[0].memory_bytes
+    free = int(whole * share)
+    monkeypatch.setattr(placement, "find_room", lambda *_: free)
+    with pytest.raises(LoadFailed, match=remedy) as failure:
+        load("wan-t2v", options={"offload": offload})
+    [(needed, said_free)] = re.findall(
+        r"need (\d+) bytes on cpu, (\d+) are free", str(failure.value)
+    )
+    assert int(said_free) == free < int(needed) <= whole
+
+
+def test_weights_that_fit_into_what_is_free_are_loaded(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load("wan-t2v")[0].memory_bytes
+    monkeypatch.setattr(placement, "find_room", lambda *_: whole)
+    assert load("wan-t2v", options={"offload": "none"})[0].memory_bytes == whole
+    assert 0 < load("wan-t2v")[0].memory_bytes < whole, "auto leaves room to work"
+
+
 def test_each_expert_has_a_lora_of_its_own(
     folders: Callable[[Model], Path], load: Load, picture: Path
 ) -> None:
@@ -213,6 +273,15 @@ def test_each_expert_has_a_lora_of_its_own(
     assert largest_difference(first, second) > 0
     with pytest.raises(LoadFailed, match=r"mode fast: lora .* is for a transformer_2"):
         load("wan-t2v", modes={"fast": {"num_inference_steps": 4, "lora_2": file}})
+
+
+@pytest.mark.parametrize(("of", "to"), [("ltx2", "wan-t2v"), ("wan-t2v", "cogvideox-t2v")])
+def test_a_lora_of_another_family_is_refused_by_its_mode(
+    folders: Callable[[Model], Path], load: Load, of: str, to: str
+) -> None:
+    file = save_lora(folders(BY_NAME[to]), load(of)[0])
+    with pytest.raises(LoadFailed, match=f"mode fast: lora {file} does not fit these weights"):
+        load(to, modes={"fast": {"num_inference_steps": 4, "lora": file}})
 
 
 def test_the_file_of_a_clip_with_sound_has_a_track_of_its_length(
@@ -241,8 +310,7 @@ def test_a_cache_and_compilation_do_not_go_together(load: Load) -> None:
 @pytest.mark.parametrize("frames", [2, 3, 4, 7])
 def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -> None:
     renderer, _ = load("ltx2")
-    assert renderer._loaded is not None
-    vae = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae
+    vae = renderer.pipelines[Kind.TEXT_TO_VIDEO].vae
     latents = torch.randn(1, 8, frames, 2, 2, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         stock = vae._temporal_tiled_decode(latents, None, return_dict=False)[0]
@@ -255,8 +323,7 @@ def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -
 @pytest.mark.parametrize("frames", [1, 2, 3, 5])
 def test_parts_of_a_clip_are_decoded_as_the_stock_decoder_does_it(load: Load, frames: int) -> None:
     renderer, _ = load("cogvideox-t2v")
-    assert renderer._loaded is not None
-    pipe = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    pipe = renderer.pipelines[Kind.TEXT_TO_VIDEO]
     latents = torch.randn(1, 4, frames, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         stock = pipe.vae.decode(latents / pipe.vae_scaling_factor_image).sample

@@ -6,7 +6,7 @@ How well it speaks is nothing that these weights could show.
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,8 +38,8 @@ from models.pipeline import (
 )
 from models.spec import Emotion, EmotionName, Kind, Performance, SpokenText, Stage, VideoSpec
 from models.speech.track import MouthTrack, Spoken
+from tests.support.checkpoints import ltx2
 from tests.support.portrait import draw_portrait
-from tests.unit.models.ltx_checkpoint import save_ltx_checkpoint
 from workers.media.encode import encode_video
 
 RATE = 24_000
@@ -98,19 +98,11 @@ def card_of(folder: Path, **changes: object) -> ModelCard:
     return ModelCard.model_validate(fields | changes)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The random checkpoint, and a portrait in it."""
     folder = tmp_path_factory.mktemp("ltx-random-weights")
-    save_ltx_checkpoint(folder)
+    ltx2.save_2_5(folder)
     Image.fromarray(draw_portrait(480)).save(folder / "portrait.png")
     return folder
 
@@ -396,7 +388,9 @@ def test_a_speech_that_is_too_long_is_refused(pipeline: LtxAvatarPipeline, folde
     [
         ({"num_inference_steps": {"min": 8, "max": 11, "default": 8}}, "num_inference_steps must"),
         ({"guidance_scale": {"min": 1, "max": 4, "default": 1}}, "guidance_scale must be 1"),
-        ({"checkpoint": "nowhere"}, "put a complete diffusers folder of LTX-2.x there"),
+        ({"checkpoint": "nowhere"}, "no model_index.json in .*: put a diffusers folder there"),
+        ({"options": {"colour": "red"}}, "options must leave out colour"),
+        ({"options": {"offload": True}}, "option offload must be auto, none, model, group"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_at_the_load(

@@ -27,6 +27,7 @@ def test_a_number_is_short_for_steps(make_card: MakeCard) -> None:
         ({"num_inference_steps": 4, "sigmas": [1.0, 0.5]}, "4 steps need as many sigmas"),
         ({"num_inference_steps": 2, "sigmas": [0.5, 1.0]}, "sigmas must fall from 1"),
         ({"num_inference_steps": 2, "sigmas": [1.0, 0.0]}, "sigmas must fall from 1"),
+        ({"num_inference_steps": 1, "sigmas": [1.0], "flow_shift": 3.0}, "leave out flow_shift"),
         ({"num_inference_steps": 4, "cache": {"kind": "magic"}}, "cache.kind"),
         ({"num_inference_steps": 4, "attention": "flash_hub"}, "attention"),
         ({"num_inference_steps": 4, "lora": "../elsewhere.safetensors"}, "lora"),

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 
+from models.adapters.family import DiffusersAdapter
 from models.adapters.parallel import ContextParallel
 from models.adapters.wan import WanAdapter
 from models.card import ModelCard
@@ -21,6 +21,7 @@ from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
+NO_FAMILY = "models.avatar.pipeline:AvatarPipeline"
 TINY = load_catalog(ROOT / "configs" / "models.yaml").default
 
 
@@ -47,8 +48,8 @@ def frames(renderer: VideoPipeline, *seeds: int) -> np.ndarray:
 
 def num_tokens(renderer: VideoPipeline, inner: VideoPipeline | None) -> int:
     """How many tokens the second block of the transformer of `inner` gets in this process."""
-    assert inner is not None
-    pipe = inner._loaded.pipelines[Kind.TEXT_TO_VIDEO]  # type: ignore[attr-defined]
+    assert isinstance(inner, DiffusersAdapter)
+    pipe = inner.pipelines[Kind.TEXT_TO_VIDEO]
     seen: list[int] = []
     block = pipe.transformer.blocks[1]
     handle = block.register_forward_pre_hook(lambda _block, given: seen.append(given[0].shape[1]))
@@ -60,15 +61,14 @@ def num_tokens(renderer: VideoPipeline, inner: VideoPipeline | None) -> int:
 
 
 def test_two_ranks_render_what_one_renders() -> None:
-    torch.set_num_threads(1)
     alone = WanAdapter()
     alone.load(TINY, "cpu")
     expected = frames(alone, 1, 2)
 
     both = ContextParallel()
     both.load(card_with(renderer="wan", devices=2), "cpu")
-    assert both.memory_bytes == alone.memory_bytes
     assert np.abs(frames(both, 1, 2) - expected).max() <= 1
+    assert both.memory_bytes == alone.memory_bytes
     assert num_tokens(both, both._inner) * 2 == num_tokens(alone, alone), (
         "each rank has half of them"
     )
@@ -100,8 +100,9 @@ def test_two_ranks_render_what_one_renders() -> None:
     [
         ({"renderer": "wan"}, "options need devices, 2 or more"),
         ({"devices": 2}, "options need renderer"),
+        ({"renderer": NO_FAMILY, "devices": 2}, "renderer .*AvatarPipeline is not over diffusers"),
     ],
 )
-def test_options_are_needed(options: dict[str, object], problem: str) -> None:
+def test_options_that_make_no_ranks_are_refused(options: dict[str, object], problem: str) -> None:
     with pytest.raises(LoadFailed, match=problem):
         ContextParallel().load(card_with(**options), "cpu")

@@ -258,8 +258,7 @@ def test_running_out_of_memory_is_named_and_survived(
     renderer = WanAdapter()
     renderer.load(make_card(), "cpu")
     expected = _video(renderer.generate([make_spec()], ignore_steps)[0])
-    assert renderer._loaded is not None
-    transformer = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO].transformer
+    transformer = renderer.pipelines[Kind.TEXT_TO_VIDEO].transformer
 
     def full(*_args: object, **_named: object) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -58,8 +58,7 @@ def test_without_memory_for_one_frame_the_next_reader_begins_anew(
     expected = [video(clip) for clip in adapter.generate(specs, ignore_steps)][1]
     one, other = adapter.generate(specs, ignore_steps)
     next(one.frames)
-    assert adapter._loaded is not None
-    decoder = adapter._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae.decoder
+    decoder = adapter.pipelines[Kind.TEXT_TO_VIDEO].vae.decoder
     whole = decoder.up_blocks[-1].forward
 
     def full(*_args: object, **_named: object) -> None:
@@ -80,8 +79,7 @@ def test_clips_too_large_to_wait_are_decoded_one_after_the_other(
 ) -> None:
     together = [video(clip) for clip in adapter.generate(specs, ignore_steps)]
     monkeypatch.setattr("models.adapters.wan_batch.MOST_BYTES", 0)
-    assert adapter._loaded is not None
-    decoder = adapter._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae.decoder
+    decoder = adapter.pipelines[Kind.TEXT_TO_VIDEO].vae.decoder
     widths: list[int] = []
     handle = decoder.register_forward_pre_hook(lambda _module, args: widths.append(len(args[0])))
     alone = [video(clip) for clip in adapter.generate(specs, ignore_steps)]

@@ -26,8 +26,7 @@ def sparing(make_card: MakeCard) -> WanAdapter:
     """A renderer with a preset for little memory, whose tiles are small."""
     renderer = WanAdapter()
     renderer.load(make_card(low_memory={"vae_tiling": True}), "cpu")
-    assert renderer._loaded is not None
-    vae = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae
+    vae = renderer.pipelines[Kind.TEXT_TO_VIDEO].vae
     vae.enable_tiling(TILE, TILE, STRIDE, STRIDE)
     return renderer
 
@@ -53,8 +52,7 @@ def test_tiles_make_the_clip_that_the_stock_tiles_make(
     tiled = _video(clip)
     monkeypatch.setattr("models.adapters.wan.decode_tiled", keep)
     sparing.generate([spec], ignore_steps, low_memory=True)
-    assert sparing._loaded is not None
-    vae = sparing._loaded.pipelines[Kind.TEXT_TO_VIDEO].vae
+    vae = sparing.pipelines[Kind.TEXT_TO_VIDEO].vae
     like = seen[0].to(torch.float32)
     mean, std = (
         torch.tensor(values).view(1, -1, 1, 1, 1)
@@ -111,8 +109,7 @@ def test_the_weights_are_counted_once_though_two_kinds_use_them(make_card: MakeC
     renderer = WanAdapter()
     assert renderer.memory_bytes == 0
     renderer.load(make_card(), "cpu")
-    assert renderer._loaded is not None
-    parts = renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO]
+    parts = renderer.pipelines[Kind.TEXT_TO_VIDEO]
     modules = (parts.transformer, parts.vae, parts.text_encoder)
     weights = sum(p.numel() * 4 for module in modules for p in module.parameters())
     assert weights <= renderer.memory_bytes < weights * 1.1
@@ -124,8 +121,7 @@ def test_a_dropped_renderer_frees_its_weights(
     renderer = WanAdapter()
     renderer.load(make_card(), "cpu")
     list(renderer.generate([make_spec()], ignore_steps)[0].frames)
-    assert renderer._loaded is not None
-    weight = weakref.ref(renderer._loaded.pipelines[Kind.TEXT_TO_VIDEO].transformer)
+    weight = weakref.ref(renderer.pipelines[Kind.TEXT_TO_VIDEO].transformer)
     del renderer
     gc.collect()
     assert weight() is None
