@@ -20,11 +20,11 @@ from models.tiny.train_transformer import (
     Batch,
     Parts,
     draw_batch,
-    embed,
     mark_free,
     predict,
     split_parameters,
     spread_timesteps,
+    tell,
     weighted_error,
 )
 from models.tiny.training import Budget, Draws, Run, train
@@ -64,7 +64,7 @@ class _Told:
 class Leg:
     """The way of each clip through one of the four steps.
 
-    `start` is `[N, 48, T, H, W]`, `sigma` and `next_sigma` `[N]`, `is_free` as of `mark_free`.
+    `start` is `[N, 24, T, H, W]`, `sigma` and `next_sigma` `[N]`, `is_free` as of `mark_free`.
     """
 
     start: Tensor
@@ -150,7 +150,7 @@ def draw_leg(batch: Batch, draws: Draws) -> Leg:
 
 
 def _tell(teacher: Parts, captions: list[str], attention: PaddedAttention, draws: Draws) -> _Told:
-    text = embed(captions, teacher, attention, draws)
+    text = tell(captions, teacher, attention, draws)
     return _Told(text, attention.bias)
 
 
@@ -168,7 +168,7 @@ def walk(leg: Leg, velocity_at: Callable[[Tensor, Tensor], Tensor], num_substeps
 
     Args:
         leg: Where it starts and ends.
-        velocity_at: Returns the velocity at latents `[N, 48, T, H, W]` and noise levels `[N]`.
+        velocity_at: Returns the velocity at latents `[N, 24, T, H, W]` and noise levels `[N]`.
         num_substeps: Number of steps.
 
     Returns:

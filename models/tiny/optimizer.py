@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from models.tiny.precision import has_bfloat16
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,26 +25,27 @@ MOMENTUM = 0.95
 WEIGHT_DECAY = 0.01
 
 
-def orthogonalize(matrix: Tensor, num_rounds: int = 5) -> Tensor:
-    """Moves all singular values of a matrix near 1.
+def orthogonalize(matrices: Tensor, num_rounds: int = 5) -> Tensor:
+    """Moves all singular values of matrices near 1.
 
     Args:
-        matrix: `[rows, columns]`, any float dtype.
+        matrices: `[..., rows, columns]`, any float dtype.
         num_rounds: Rounds of the Newton-Schulz iteration.
 
     Returns:
-        bfloat16 of the same shape; singular values lie roughly in 0.7..1.2.
+        The same shape, in bfloat16 where that is fast; singular values lie roughly in 0.7..1.2.
     """
     a, b, c = NEWTON_SCHULZ
-    x: Tensor = matrix.bfloat16()
-    is_tall = x.shape[0] > x.shape[1]
+    is_fast = has_bfloat16(matrices.device.type)
+    x: Tensor = matrices.bfloat16() if is_fast else matrices.float()
+    is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(num_rounds):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if is_tall else x
+    return x.mT if is_tall else x
 
 
 class MuonAdamW:
@@ -68,6 +71,11 @@ class MuonAdamW:
         self.matrix_rate = matrix_rate
         self.other_rate = other_rate
         self.momenta = [torch.zeros_like(each) for each in self.matrices]
+        shapes = [each.shape for each in self.matrices]
+        self._alike = [
+            [row for row, each in enumerate(shapes) if each == shape]
+            for shape in dict.fromkeys(shapes)
+        ]
         self.adamw = torch.optim.AdamW(
             list(others), lr=other_rate, betas=betas, weight_decay=WEIGHT_DECAY
         )
@@ -89,15 +97,27 @@ class MuonAdamW:
             group["lr"] = self.other_rate * factor
         self.adamw.step()
         rate = self.matrix_rate * factor
-        for parameter, momentum in zip(self.matrices, self.momenta, strict=True):
-            if parameter.grad is None:
-                continue
-            momentum.lerp_(parameter.grad, 1 - MOMENTUM)
-            ahead = parameter.grad.lerp(momentum, MOMENTUM).flatten(1)
-            update = orthogonalize(ahead).float().view_as(parameter)
-            # An orthogonal update's entries shrink with the matrix; this undoes it.
-            scale = 0.2 * max(ahead.shape) ** 0.5
-            parameter.mul_(1 - rate * WEIGHT_DECAY).add_(update, alpha=-rate * scale)
+        for alike in self._alike:
+            self._move(alike, rate)
+
+    def _move(self, rows: list[int], rate: float) -> None:
+        """Moves matrices of one shape together: many small products are slow one by one."""
+        moved, ahead = [], []
+        for row in rows:
+            gradient, momentum = self.matrices[row].grad, self.momenta[row]
+            if gradient is not None:
+                momentum.lerp_(gradient, 1 - MOMENTUM)
+                moved.append(row)
+                ahead.append(gradient.lerp(momentum, MOMENTUM).flatten(1))
+        if not moved:
+            return
+        updates = orthogonalize(torch.stack(ahead)).float()
+        # An orthogonal update's entries shrink with the matrix; this undoes it.
+        scale = 0.2 * max(ahead[0].shape) ** 0.5
+        for row, update in zip(moved, updates, strict=True):
+            parameter = self.matrices[row]
+            parameter.mul_(1 - rate * WEIGHT_DECAY)
+            parameter.add_(update.view_as(parameter), alpha=-rate * scale)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns momenta and AdamW's state, for `load_state_dict`."""

@@ -13,12 +13,18 @@ from models.tiny.shapes import distance
 from models.tiny.tracks import Stage, Track, is_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
 EDGE_WIDTH = 1.2
 """Width in pixels of the ramp that smooths an edge."""
+
+MAX_THINGS = 2
+"""Most things that a caption names."""
+
+TOKEN_SIDE, FRAMES_PER_LATENT = 32, 4
+"""Pixels of a side and frames of what one token of the transformer stands for."""
 
 TEXTURE_GRIDS = ((3, 0.12), (7, 0.06), (16, 0.03))
 """Grids of random colours that make a texture, coarse to fine, with their deviations (of 1)."""
@@ -90,15 +96,34 @@ def render(
     canvas = _lay_canvas(windows or [Window()] * len(scenes), part)
     video = draw_backdrops(scenes, windows, part).repeat(1, 1, part.num_frames, 1, 1)
     for layer in range(max(len(scene.items) for scene in scenes)):
-        for shape in SHAPES:
-            rows = [
-                row
-                for row, scene in enumerate(scenes)
-                if len(scene.items) > layer and scene.items[layer].shape == shape
-            ]
-            if rows:
-                _draw_layer(video, scenes, rows, layer, canvas)
+        for rows, items in _group_layer(scenes, layer):
+            _draw_layer(video, scenes, rows, items, canvas)
     return video.mul_(2).sub_(1)
+
+
+def draw_covers(scenes: Sequence[Scene]) -> Tensor:
+    """Draws where things are, in the size of a transformer's tokens.
+
+    Args:
+        scenes: Of one size and length, 32w x 32h pixels and 4k+1 frames.
+
+    Returns:
+        float32 `[N, 2, k+1, h, w]`: the share (0..1) of each token's pixels that the first and the
+        second thing of a scene cover. The first latent frame stands for one frame, others for four.
+    """
+    stage = scenes[0].stage
+    canvas = _lay_canvas([Window()] * len(scenes), stage)
+    size = (stage.num_frames, stage.height, stage.width)
+    covers = torch.zeros(len(scenes), MAX_THINGS, *size)
+    for layer in range(MAX_THINGS):
+        for rows, items in _group_layer(scenes, layer):
+            time = canvas.frames[rows] / max(1, stage.num_frames - 1)
+            part = _Canvas(canvas.x[rows], canvas.y[rows], canvas.frames[rows])
+            covers[rows, layer] = _cover(items, part, time)
+    coarse = F.avg_pool2d(covers.flatten(1, 2), TOKEN_SIDE)
+    coarse = coarse.view(len(scenes), MAX_THINGS, stage.num_frames, *coarse.shape[-2:])
+    shape = (len(scenes), MAX_THINGS, -1, FRAMES_PER_LATENT, *coarse.shape[-2:])
+    return torch.cat([coarse[:, :, :1], coarse[:, :, 1:].reshape(shape).mean(3)], 2)
 
 
 def draw_backdrops(
@@ -136,12 +161,23 @@ def _lay_canvas(windows: Sequence[Window], part: Stage) -> _Canvas:
     )
 
 
+def _group_layer(scenes: Sequence[Scene], layer: int) -> Iterator[tuple[list[int], list[Item]]]:
+    """Yields the rows of scenes whose item in a layer has the same shape, with these items."""
+    for shape in SHAPES:
+        rows = [
+            row
+            for row, scene in enumerate(scenes)
+            if len(scene.items) > layer and scene.items[layer].shape == shape
+        ]
+        if rows:
+            yield rows, [scenes[row].items[layer] for row in rows]
+
+
 def _draw_layer(
-    video: Tensor, scenes: Sequence[Scene], rows: list[int], layer: int, canvas: _Canvas
+    video: Tensor, scenes: Sequence[Scene], rows: list[int], items: list[Item], canvas: _Canvas
 ) -> None:
-    """Draws one layer of the rows that have the same shape there, in place."""
+    """Draws items of one layer and one shape, in place."""
     index = torch.tensor(rows)
-    items = [scenes[row].items[layer] for row in rows]
     ends = torch.tensor([max(1, scenes[row].stage.num_frames - 1) for row in rows])
     part = _Canvas(canvas.x[index], canvas.y[index], canvas.frames[index])
     cover = _cover(items, part, part.frames / ends[:, None]).unsqueeze(1)

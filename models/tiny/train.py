@@ -1,10 +1,10 @@
 """Makes the tiny checkpoint from nothing: `python -m models.tiny.train --out DIR`.
 
-The stages, in order: `vae` (autoencoder), `latents` (a pool of encoded clips), `transformer` (with
-the text encoder), `decoder` (the autoencoder's decoder on noisy latents; may run beside
-`transformer`), `distil` (a four-step student of the transformer) and `export`. Each goes on where
-it stopped when the same command runs again; with `--start-vae` and `--start` the autoencoder and
-the transformer begin with trained weights. On a CPU, set MALLOC_MMAP_MAX_=0 and
+The stages, in order: `vae` (autoencoder), `text` (text encoder), `latents` (a pool of encoded
+stills and clips), `transformer`, `decoder` (the autoencoder's decoder on noisy latents; may run
+beside `transformer`), `distil` (a four-step student of the transformer) and `export`. Each goes on
+where it stopped when the same command runs again; with `--start-vae` and `--start` the autoencoder
+and the transformer begin with trained weights. On a CPU, set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000 first: glibc otherwise returns large tensors to the system after
 every operation, which makes rendering several times slower.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -25,13 +24,23 @@ import torch
 from models.tiny.config import build_text_encoder, build_transformer, build_vae
 from models.tiny.distil import DistilSettings, distil
 from models.tiny.export import export
-from models.tiny.latents import encode_pool, load_pool
+from models.tiny.latents import (
+    SORTS,
+    Pool,
+    encode_pool,
+    load_pool,
+    measure_pool,
+    read_statistics,
+    write_statistics,
+)
 from models.tiny.tokenizer import build_tokenizer
+from models.tiny.train_text import train_text
 from models.tiny.train_transformer import Parts, TransformerSettings, train_transformer
 from models.tiny.train_vae import VaeSettings, train_vae
 from models.tiny.training import Budget
 from models.tiny.untyped import (
     AutoencoderKLWan,
+    TextEncoder,
     Tokenizer,
     UMT5EncoderModel,
     WanTransformer3DModel,
@@ -41,14 +50,14 @@ from models.tiny.widen import widen_vae
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-STAGE_MINUTES = {"vae": 80.0, "transformer": 150.0, "decoder": 30.0, "distil": 40.0}
+STAGE_MINUTES = {"vae": 80.0, "text": 6.0, "transformer": 150.0, "decoder": 30.0, "distil": 40.0}
 """Default length of each training stage on one core; `latents` takes about 20 for its default."""
 
 DEFAULT_CHUNKS = 48
 
 # Gentler rates than from scratch: what is trained on already works.
 GENTLE_MATRIX_RATE = 1.5e-3
-START_MATRIX_RATE = 1e-3
+START_MATRIX_RATE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -79,31 +88,38 @@ def run_vae(job: Job) -> None:
             job.start_vae, torch_dtype=torch.float32, local_files_only=True
         )
         vae = _on_device(widen_vae(trained))
-        settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=5e-4, edges_from=0.0)
+        settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=1e-3, edges_from=0.0)
     train_vae(vae, job.out / "vae.pt", job.budget, settings)
+
+
+def run_text(job: Job) -> None:
+    """Trains the text encoder; writes `out/text_encoder`."""
+    torch.manual_seed(job.seed)
+    tokenizer = build_tokenizer()
+    text_encoder = build_text_encoder(len(tokenizer))
+    train_text(text_encoder, tokenizer, job.out / "text.pt", job.budget, job.seed)
 
 
 def run_latents(job: Job) -> None:
     """Encodes the pool; writes `out/latents` and the statistics in `out/latents.json`."""
     vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae").eval())
-    encode_pool(vae, job.out / "latents", job.num_chunks, job.seed)
-    pool = load_pool(job.out / "latents")
-    statistics = {"latents_mean": pool.mean, "latents_std": pool.std}
-    (job.out / "latents.json").write_text(json.dumps(statistics))
+    for sort in SORTS:
+        encode_pool(vae, job.out / "latents", job.num_chunks, sort, job.seed)
+    statistics = measure_pool(job.out / "latents")
+    write_statistics(statistics, job.out / "latents.json")
 
 
 def run_transformer(job: Job) -> None:
-    """Trains transformer and text encoder; writes `out/transformer` and `out/text_encoder`."""
+    """Trains the transformer beside `out/text_encoder`; writes `out/transformer`."""
     torch.manual_seed(job.seed)
     tokenizer = build_tokenizer()
     settings = TransformerSettings(seed=job.seed)
     if job.start is None:
-        parts = Parts(build_transformer(), build_text_encoder(len(tokenizer)), tokenizer)
+        parts = Parts(build_transformer(), load_text_encoder(job.out, tokenizer), tokenizer)
     else:
         parts = load_parts(job.start, tokenizer)
         settings = replace(settings, matrix_rate=GENTLE_MATRIX_RATE, other_rate=1e-3)
-    pool = load_pool(job.out / "latents")
-    train_transformer(parts, pool, job.out / "transformer.pt", job.budget, settings)
+    train_transformer(parts, _load_pool(job), job.out / "transformer.pt", job.budget, settings)
 
 
 def run_decoder(job: Job) -> None:
@@ -119,10 +135,9 @@ def run_distil(job: Job) -> None:
     """Distils `out/transformer` into a four-step student; writes `out/fast`."""
     teacher = load_parts(job.out, build_tokenizer())
     student = copy.deepcopy(teacher.transformer)
-    pool = load_pool(job.out / "latents")
     settings = DistilSettings(seed=job.seed)
     state = job.out / "distil.pt"
-    distil(teacher, student, pool, state=state, budget=job.budget, settings=settings)
+    distil(teacher, student, _load_pool(job), state=state, budget=job.budget, settings=settings)
 
 
 def run_export(job: Job) -> None:
@@ -131,7 +146,7 @@ def run_export(job: Job) -> None:
 
 
 def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
-    """Loads what trains together from a pipeline folder, in float32.
+    """Loads transformer and text encoder from a pipeline folder, in float32.
 
     Args:
         folder: A saved pipeline whose text encoder was made for `tokenizer`.
@@ -140,6 +155,15 @@ def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
     Raises:
         ValueError: The text encoder has another number of tokens.
     """
+    text_encoder = load_text_encoder(folder, tokenizer)
+    transformer = WanTransformer3DModel.from_pretrained(
+        folder / "transformer", torch_dtype=torch.float32, local_files_only=True
+    )
+    return Parts(_on_device(transformer.train()), text_encoder, tokenizer)
+
+
+def load_text_encoder(folder: Path, tokenizer: Tokenizer) -> TextEncoder:
+    """Loads the text encoder of a pipeline folder; arguments and errors as of `load_parts`."""
     text_encoder = UMT5EncoderModel.from_pretrained(
         folder / "text_encoder", dtype=torch.float32, local_files_only=True
     )
@@ -149,14 +173,16 @@ def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
             f"{folder} knows {num_tokens} tokens, the tokenizer {len(tokenizer)}: "
             "start from a checkpoint of the same vocabulary"
         )
-    transformer = WanTransformer3DModel.from_pretrained(
-        folder / "transformer", torch_dtype=torch.float32, local_files_only=True
-    )
-    return Parts(_on_device(transformer.train()), _on_device(text_encoder.train()), tokenizer)
+    return _on_device(text_encoder)
+
+
+def _load_pool(job: Job) -> Pool:
+    return load_pool(job.out / "latents", read_statistics(job.out / "latents.json"))
 
 
 STAGES: dict[str, Callable[[Job], None]] = {
     "vae": run_vae,
+    "text": run_text,
     "latents": run_latents,
     "transformer": run_transformer,
     "decoder": run_decoder,
@@ -176,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--chunks",
         type=int,
         default=DEFAULT_CHUNKS,
-        help="files of the latent pool, 500 clips each",
+        help="files of each sort in the latent pool, each the work of 500 clips of 64x64",
     )
     parser.add_argument("--start-vae", type=Path, help="autoencoder to train further from")
     parser.add_argument("--start", type=Path, help="pipeline folder whose transformer goes on")

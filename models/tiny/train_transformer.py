@@ -1,7 +1,8 @@
-"""Trains the transformer and the text encoder together, by flow matching on latents.
+"""Trains the transformer by flow matching on latents; the text encoder is given.
 
 Text-to-video and image-to-video are one model, as in TI2V-5B: an image is the clean first latent
-frame, its tokens at timestep 0. The batches feed exactly what the two stock pipelines feed.
+frame, its tokens at timestep 0. The batches feed exactly what the two stock pipelines feed. Stills
+come first, for they teach colours, shapes and places for a fifth of the price of clips.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import torch
 
 from models.tiny.captions import draw_picture_caption, draw_training_caption
 from models.tiny.config import FLOW_SHIFT
+from models.tiny.data import happens
 from models.tiny.optimizer import MuonAdamW
 from models.tiny.padding import PaddedAttention, padding_bias, training_attention
-from models.tiny.training import Budget, Draws, Run, half_precision, train
+from models.tiny.precision import half_precision
+from models.tiny.scene_head import SceneHead
+from models.tiny.texts import embed, tokenize
+from models.tiny.training import Budget, Draws, Run, train
 from models.tiny.untyped import TextEncoder, Tokenizer, Transformer
 
 if TYPE_CHECKING:
@@ -26,11 +31,14 @@ if TYPE_CHECKING:
 
     from models.tiny.latents import Pool
 
-NUM_TEXT_TOKENS = 48
-"""Text tokens per caption in training; the longest template with noise words fits."""
+PADDED_LENGTHS = (64, 64, 64, 128, 226, 512)
+"""Values of `max_sequence_length` to train for; 64 is served, 512 is the pipelines' default."""
 
-PADDED_LENGTHS = (512, 512, 512, 226, 128, 64, NUM_TEXT_TOKENS)
-"""Values of `max_sequence_length` to train for; 512 is the pipelines' default."""
+STILL_SHARES = ((0.35, 1.0), (0.6, 0.35), (1.0, 0.2))
+"""Until which share of the run which share of batches are stills."""
+
+MAX_CLIPS = 128
+"""Most clips of a batch: of small stills more would fit, but their texts cost more than they."""
 
 IMAGE_SHARE = 0.4
 """Share of image-to-video samples."""
@@ -38,13 +46,25 @@ IMAGE_SHARE = 0.4
 UNIFORM_SHARE = 0.5
 """Share of noise levels drawn uniformly; the rest gather in the middle."""
 
+UNSHIFTED_SHARE = 0.5
+"""Share of noise levels that are not shifted as at inference: outlines are made at low ones."""
+
+THING_WEIGHT = 2.0
+"""Weight of tokens that show a thing, beside 1 of all others."""
+
+MIN_COVER = 0.01
+"""Share of a token's pixels from which it shows a thing."""
+
+SCENE_WEIGHT = 0.1
+"""Weight of the scene head's loss beside that of the velocity."""
+
 FIRST_FRAME_WEIGHT = 2.5
 """Weight of the first latent frame in text-to-video: alone it has no neighbour to lean on."""
 
 
 @dataclass(frozen=True)
 class TransformerSettings:
-    """Seed, video tokens in a batch (64 clips of the default size), peak learning rates."""
+    """Seed, video tokens in a batch (64 clips of 64x64, 17 frames), peak learning rates."""
 
     seed: int = 0
     num_tokens: int = 1280
@@ -55,7 +75,7 @@ class TransformerSettings:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of the pipeline that train together; the tokenizer is fixed."""
+    """The parts of the pipeline that make latents; only the transformer trains."""
 
     transformer: Transformer
     text_encoder: TextEncoder
@@ -64,21 +84,24 @@ class Parts:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips of one size and length: latents `[N, 48, T, H, W]`, normalised, and their captions.
+    """Clips of one size and length: latents `[N, 24, T, H, W]`, normalised, and their captions.
 
     Of a picture (`is_picture`, bool `[N]`) the first frame is always given: no caption names it.
+    `covers` and `slots` are those of a `Bucket`.
     """
 
     latents: Tensor
     captions: list[str]
     is_picture: Tensor
+    covers: Tensor
+    slots: Tensor
 
 
 @dataclass(frozen=True)
 class Sample:
     """One batch as the transformer sees it.
 
-    `noised` and `target` are `[N, 48, T, H, W]`, `timesteps` is `[N, T * H/2 * W/2]` in 0..1000,
+    `noised` and `target` are `[N, 24, T, H, W]`, `timesteps` is `[N, T * H/2 * W/2]` in 0..1000,
     `weight` is `[N, 1, T, H, W]` and 0 where the loss does not look.
     """
 
@@ -91,38 +114,47 @@ class Sample:
 def train_transformer(
     parts: Parts, pool: Pool, state: Path, budget: Budget, settings: TransformerSettings
 ) -> None:
-    """Trains both models in place and leaves the averaged weights in them.
+    """Trains the transformer in place and leaves the averaged weights in it.
 
     Args:
-        parts: What is trained, float32 on the CPU.
+        parts: The transformer, float32, and the text encoder, which stays as it is.
         pool: Normalised latents with their combinations.
-        state: File to resume from and save to; weights go to `transformer` and `text_encoder`
-            beside it.
+        state: File to resume from and save to; weights go to `transformer` beside it.
         budget: How long to train.
         settings: Seed, batch size and rates.
     """
+    parts.text_encoder.requires_grad_(requires_grad=False)
+    head = SceneHead(parts.transformer)
     matrices, others = split_parameters(parts.transformer)
-    others += parts.text_encoder.parameters()
     optimizer = MuonAdamW(
-        matrices, others, settings.matrix_rate, settings.other_rate, betas=(0.9, 0.98)
+        matrices,
+        [*others, *head.parameters()],
+        settings.matrix_rate,
+        settings.other_rate,
+        betas=(0.9, 0.98),
     )
-    everything = [*parts.transformer.parameters(), *parts.text_encoder.parameters()]
+    everything = [*parts.transformer.parameters(), *head.parameters()]
     run = Run(everything, optimizer, state, settings.average_decay)
 
     def save_weights() -> str:
         parts.transformer.save_pretrained(state.parent / "transformer")
-        parts.text_encoder.save_pretrained(state.parent / "text_encoder")
         return "weights=averaged"
 
     with training_attention(parts.transformer) as attention:
 
-        def loss_at(draws: Draws, _done: float) -> Tensor:
-            batch = draw_batch(pool, settings.num_tokens, draws)
-            text = embed(batch.captions, parts, attention, draws)
-            return _loss(parts.transformer, draw_sample(batch, draws), text)
+        def loss_at(draws: Draws, done: float) -> Tensor:
+            still_share = next(share for until, share in STILL_SHARES if done <= until)
+            batch = draw_batch(pool, settings.num_tokens, draws, still_share)
+            text = tell(batch.captions, parts, attention, draws)
+            sample = draw_sample(batch, draws)
+            predicted = predict(parts.transformer, sample.noised, sample.timesteps, text)
+            error = weighted_error(predicted, sample.target, sample.weight)
+            named = head.loss(batch.covers, batch.slots, batch.is_picture)
+            return error + SCENE_WEIGHT * named
 
         train(run, budget, settings.seed, loss_at, save_weights)
     run.use_average()
+    head.close()
 
 
 def split_parameters(transformer: Transformer) -> tuple[list[Parameter], list[Parameter]]:
@@ -134,16 +166,21 @@ def split_parameters(transformer: Transformer) -> tuple[list[Parameter], list[Pa
     return matrices, others
 
 
-def draw_batch(pool: Pool, num_tokens: int, draws: Draws) -> Batch:
+def draw_batch(
+    pool: Pool, num_tokens: int, draws: Draws, still_share: float | None = None
+) -> Batch:
     """Draws clips of one size and length.
 
     Args:
         pool: The clips.
         num_tokens: Video tokens in all; of large clips fewer fit, at least two.
         draws: Randomness of the step.
+        still_share: Share (0..1) of batches that are stills; None for clips alone.
     """
-    (bucket,) = draws.rng.choices(pool.buckets, [each.share for each in pool.buckets])
-    num_clips = max(2, num_tokens // bucket.num_tokens)
+    is_still = still_share is not None and happens(still_share, draws.rng)
+    buckets = [each for each in pool.buckets if each.is_still is is_still]
+    (bucket,) = draws.rng.choices(buckets, [each.share for each in buckets])
+    num_clips = min(MAX_CLIPS, max(2, num_tokens // bucket.num_tokens))
     rows = draws.integers(len(bucket.combinations), num_clips)
     is_picture = bucket.is_picture[rows]
     captions = [
@@ -152,7 +189,9 @@ def draw_batch(pool: Pool, num_tokens: int, draws: Draws) -> Batch:
         )
         for row, over_texture in zip(rows.tolist(), is_picture.tolist(), strict=True)
     ]
-    return Batch(bucket.latents[rows], captions, is_picture)
+    return Batch(
+        bucket.latents[rows], captions, is_picture, bucket.covers[rows], bucket.slots[rows]
+    )
 
 
 def draw_sample(batch: Batch, draws: Draws) -> Sample:
@@ -170,11 +209,21 @@ def draw_sample(batch: Batch, draws: Draws) -> Sample:
     sigma = draw_sigmas(num_clips, draws)
     noise = draws.normal(latents)
     is_image = batch.is_picture | (draws.uniform(num_clips) < IMAGE_SHARE)
+    if latents.shape[2] == 1:
+        is_image = torch.zeros_like(is_image)
     is_free = mark_free(latents, is_image)
     noised = torch.lerp(latents, noise, sigma.view(-1, 1, 1, 1, 1) * is_free)
     weight = is_free.clone()
     weight[:, :, 0] *= FIRST_FRAME_WEIGHT
+    weight = weight * weigh_things(batch.covers)
     return Sample(noised, spread_timesteps(sigma, is_free), noise - latents, weight)
+
+
+def weigh_things(covers: Tensor) -> Tensor:
+    """Returns the weight of latents, `[N, 1, T, H, W]`, from `covers` `[N, 2, T, H/2, W/2]`."""
+    is_thing = covers.sum(1, keepdim=True) > MIN_COVER
+    weight = 1 + THING_WEIGHT * is_thing.float()
+    return weight.repeat_interleave(2, 3).repeat_interleave(2, 4)
 
 
 def mark_free(latents: Tensor, is_image: Tensor) -> Tensor:
@@ -197,7 +246,7 @@ def spread_timesteps(sigma: Tensor, is_free: Tensor) -> Tensor:
 
 
 def draw_sigmas(num_values: int, draws: Draws) -> Tensor:
-    """Draws noise levels, half of them uniform and half logit-normal, both shifted as at inference.
+    """Draws noise levels: half uniform, half logit-normal; half shifted as at inference.
 
     Returns:
         float32 `[num_values]` in 0.001..1.
@@ -205,29 +254,21 @@ def draw_sigmas(num_values: int, draws: Draws) -> Tensor:
     uniform = draws.uniform(num_values)
     bell = torch.sigmoid(draws.normal(uniform))
     level = torch.where(draws.uniform(num_values) < UNIFORM_SHARE, uniform, bell)
-    return (FLOW_SHIFT * level / (1 + (FLOW_SHIFT - 1) * level)).clamp(1e-3, 1)
+    shifted = FLOW_SHIFT * level / (1 + (FLOW_SHIFT - 1) * level)
+    return torch.where(draws.uniform(num_values) < UNSHIFTED_SHARE, level, shifted).clamp(1e-3, 1)
 
 
-def embed(captions: list[str], parts: Parts, attention: PaddedAttention, draws: Draws) -> Tensor:
+@torch.no_grad()
+def tell(captions: list[str], parts: Parts, attention: PaddedAttention, draws: Draws) -> Tensor:
     """Embeds captions as the pipelines do and sets the bias for a random padded length.
 
     Returns:
-        `[N, 48, 128]`, zero after the end of each text.
+        `[N, S, 128]`, zero after the end of each text.
     """
-    tokens = parts.tokenizer(
-        captions,
-        padding="max_length",
-        max_length=NUM_TEXT_TOKENS,
-        truncation=True,
-        return_tensors="pt",
-    )
-    mask = tokens.attention_mask
+    tokens = tokenize(captions, parts.tokenizer)
     lengths = torch.tensor(draws.rng.choices(PADDED_LENGTHS, k=len(captions)))
-    attention.bias = padding_bias(mask, lengths)
-    with half_precision(mask):
-        embedded = parts.text_encoder(input_ids=tokens.input_ids, attention_mask=mask)
-    hidden: Tensor = embedded.last_hidden_state * mask.unsqueeze(-1)
-    return hidden
+    attention.bias = padding_bias(tokens.attention_mask, lengths)
+    return embed(tokens, parts.text_encoder)
 
 
 def predict(transformer: Transformer, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
@@ -244,8 +285,3 @@ def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Returns the mean squared error of the weighted frames, each clip counted alike."""
     error = (predicted - target).square() * weight
     return (error.mean((1, 2, 3, 4)) / weight.mean((1, 2, 3, 4))).mean()
-
-
-def _loss(transformer: Transformer, sample: Sample, text: Tensor) -> Tensor:
-    predicted = predict(transformer, sample.noised, sample.timesteps, text)
-    return weighted_error(predicted, sample.target, sample.weight)

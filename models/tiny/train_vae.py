@@ -13,10 +13,11 @@ import torch
 
 from models.tiny.data import draw_combination, happens
 from models.tiny.optimizer import MuonAdamW
+from models.tiny.precision import half_precision
 from models.tiny.render import draw_backdrops, render
 from models.tiny.scenes import draw_autoencoder_scene, draw_scene, draw_window
 from models.tiny.tracks import Stage
-from models.tiny.training import Budget, Draws, Run, half_precision, train
+from models.tiny.training import Budget, Draws, Run, train
 from models.tiny.untyped import Vae, unpatchify
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
 CROP = 32
 """Side of a window in pixels."""
 
-WHOLE_SIZES = ((64, 64), (64, 64), (64, 64), (96, 64), (64, 96), (96, 96))
-"""Widths and heights of whole clips."""
+WHOLE_SIZES = ((64, 64), (64, 64), (96, 64), (64, 96), (96, 96), (160, 96), (96, 160))
+"""Widths and heights of whole clips; of large ones fewer make a batch."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def decode_unclamped(vae: Vae, latents: Tensor) -> Tensor:
 
     Args:
         vae: The autoencoder.
-        latents: float32 `[N, 48, k+1, h, w]`, not normalised.
+        latents: float32 `[N, 24, k+1, h, w]`, not normalised.
 
     Returns:
         Video `[N, 3, 4k+1, 16h, 16w]`, about [-1, 1].
@@ -172,10 +173,12 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     is_whole = happens(next(share for until, share in WHOLE_CLIP_SHARES if done < until), rng)
     batches = settings.clip_batches if is_whole else settings.window_batches
     (num_frames, num_clips) = rng.choices(batches, weights=(5, 4, 1))[0]
-    part = (
-        Stage(*rng.choice(WHOLE_SIZES), num_frames) if is_whole else Stage(CROP, CROP, num_frames)
-    )
-    stage = part if is_whole else Stage()
+    width, height = rng.choice(WHOLE_SIZES)
+    whole = Stage(width, height, num_frames)
+    part = whole if is_whole else Stage(CROP, CROP, num_frames)
+    if is_whole:
+        num_clips = max(1, num_clips * Stage().width * Stage().height // (width * height))
+    stage = whole if is_whole else Stage(width, height)
     scenes = [draw_autoencoder_scene(stage, rng) for _ in range(num_clips)]
     windows = [draw_window(scene, part, rng) for scene in scenes]
     clips = render(scenes, windows, part)

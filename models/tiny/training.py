@@ -74,11 +74,6 @@ class Draws:
         return values.to(torch.get_default_device())
 
 
-def half_precision(where: Tensor) -> torch.autocast:
-    """Returns a context in which the networks run in bfloat16 where a tensor is."""
-    return torch.autocast(where.device.type, dtype=torch.bfloat16)
-
-
 def cosine_factor(step: int, num_steps: int | None, num_warmup_steps: int) -> float:
     """Returns the share of the peak learning rate at a step: linear warm-up, then one cosine.
 

@@ -15,6 +15,7 @@ from models.tiny.config import (
 )
 from models.tiny.data import draw_combination
 from models.tiny.latents import Bucket, Pool
+from models.tiny.slots import fill_slots
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.train_transformer import Batch, Parts
 from models.tiny.training import Budget, Draws, Run
@@ -50,20 +51,31 @@ def small_parts() -> Parts:
 
 
 def small_pool() -> Pool:
-    """Returns random latents of two sizes under real combinations; every fourth is a picture."""
+    """Returns random latents of two sizes and of stills; every fourth clip is a picture."""
     draws = Draws(1, 0)
     buckets = []
-    for shape, share in (((5, 4, 4), 0.7), ((3, 4, 6), 0.3)):
+    for (length, height, width), share in (((5, 4, 4), 0.7), ((3, 4, 6), 0.3), ((1, 4, 4), 1.0)):
         combinations = [draw_combination(draws.rng) for _ in range(32)]
-        latents = torch.randn(32, LATENT_CHANNELS, *shape, generator=draws.generator)
-        buckets.append(Bucket(combinations, torch.arange(32) % 4 == 0, latents, share))
-    return Pool(buckets, [0.0] * LATENT_CHANNELS, [1.0] * LATENT_CHANNELS)
+        latents = torch.randn(32, LATENT_CHANNELS, length, height, width, generator=draws.generator)
+        covers = torch.rand(32, 2, length, height // 2, width // 2, generator=draws.generator)
+        buckets.append(
+            Bucket(
+                combinations,
+                (torch.arange(32) % 4 == 0) & (length > 1),
+                latents,
+                covers / 2,
+                torch.tensor([fill_slots(each) for each in combinations]),
+                share,
+            )
+        )
+    return Pool(buckets)
 
 
 def small_batch() -> Batch:
     """Returns all clips of the default size."""
     bucket = small_pool().buckets[0]
-    return Batch(bucket.latents, [""] * len(bucket.latents), bucket.is_picture)
+    captions = [""] * len(bucket.latents)
+    return Batch(bucket.latents, captions, bucket.is_picture, bucket.covers, bucket.slots)
 
 
 def saved_parts(folder: Path) -> Parts:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import diffusers
 import pytest
 
-from models.tiny.config import NUM_FAST_STEPS
+from models.tiny.config import LATENT_CHANNELS, NUM_FAST_STEPS
 from models.tiny.evaluate import Scores, score
 from models.tiny.export import FAST, digest, export
 from models.tiny.generate import (
@@ -164,12 +164,12 @@ def test_what_is_exported_loads_as_both_pipelines_with_its_student_in_any_size(
     trained.transformer.save_pretrained(parts / "transformer")
     trained.transformer.save_pretrained(parts / FAST / "transformer")
     trained.text_encoder.save_pretrained(parts / "text_encoder")
-    statistics = {"latents_mean": [0.5] * 48, "latents_std": [2.0] * 48}
+    statistics = {"latents_mean": [0.5] * LATENT_CHANNELS, "latents_std": [2.0] * LATENT_CHANNELS}
     (parts / "latents.json").write_text(json.dumps(statistics))
     export(parts, folder)
     assert read_world(folder) is WORLD
     text_to_video, image_to_video = load_pipelines(folder)
-    assert text_to_video.vae.config.latents_std == [2.0] * 48
+    assert text_to_video.vae.config.latents_std == [2.0] * LATENT_CHANNELS
     fast, sampling = load_fast(folder, text_to_video)
     assert fast.scheduler.config.solver_order == 1
     assert fast.vae is text_to_video.vae
