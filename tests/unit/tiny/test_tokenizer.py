@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from models.tiny.captions import describe, draw_caption, draw_picture_caption
 from models.tiny.data import draw_combination
 from models.tiny.tokenizer import build_tokenizer
-from models.tiny.train_transformer import NUM_TEXT_TOKENS
+from models.tiny.texts import MAX_TEXT_TOKENS
 from models.tiny.training import Draws
 
 TOKENIZER = build_tokenizer()
@@ -44,7 +44,7 @@ def test_no_training_caption_holds_an_unknown_token_or_is_cut() -> None:
         for text in (draw_caption(shown, rng), draw_picture_caption(shown, rng)):
             ids = TOKENIZER(text).input_ids
             assert UNKNOWN not in ids, text
-            assert len(ids) <= NUM_TEXT_TOKENS, text
+            assert len(ids) <= MAX_TEXT_TOKENS, text
 
 
 def test_case_does_not_matter() -> None:

@@ -86,7 +86,9 @@ def test_a_resumed_transformer_run_ends_bit_equal(
 ) -> None:
     straight, cut, resumed = small_parts(), small_parts(), small_parts()
     settings = TransformerSettings(num_tokens=80)
+    torch.manual_seed(0)
     train_transformer(straight, small_pool(), tmp_path / "a" / "run.pt", BUDGET, settings)
+    torch.manual_seed(0)
     with monkeypatch.context() as patch:
         cut_after(2, patch)
         with pytest.raises(CutError):
