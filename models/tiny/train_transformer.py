@@ -55,7 +55,7 @@ THING_WEIGHT = 2.0
 MIN_COVER = 0.01
 """Share of a token's pixels from which it shows a thing."""
 
-SCENE_WEIGHT = 0.1
+SCENE_WEIGHT = 0.3
 """Weight of the scene head's loss beside that of the velocity."""
 
 FIRST_FRAME_WEIGHT = 2.5

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KL_WEIGHT = 1e-4
-FOREGROUND_WEIGHT = 3.0
+FOREGROUND_WEIGHT = 6.0
 EDGE_WEIGHT = 2.0
 MAX_LATENT_NOISE = 0.6
 """Largest noise on the latents while the decoder trains alone; their own deviation is about 3.
