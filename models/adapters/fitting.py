@@ -85,6 +85,8 @@ def check_weights(
         problem = f"pictures: last_image must be {able.last_image}"
     if given.reference_images > able.reference_images:
         problem = f"pictures: reference_images must be {able.reference_images} at most"
+    if given.keyframes > able.keyframes:
+        problem = f"pictures: keyframes must be {able.keyframes} at most"
     for name, mode in card.modes.items():
         is_shifted = mode.flow_shift is not None
         if is_shifted and not any(key in pipe.scheduler.config for key in SHIFTS):
