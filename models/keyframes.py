@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from models.spec import Keyframe, VideoSpec
+from models.spec import Keyframe, Kind, VideoSpec
 
 
 class Misplaced(NamedTuple):
@@ -29,6 +29,8 @@ def find_misplaced(
             and nothing can be given there.
         has_last: whether the last frame is given already.
     """
+    if spec.kind is Kind.DIGITAL_HUMAN:
+        most = 0
     frames = [keyframe.frame for keyframe in spec.keyframes]
     if len(frames) > most:
         allowed = f"at most {most} keyframes" if most else "no keyframes"
