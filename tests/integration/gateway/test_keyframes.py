@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.app import create_app
+from gateway.jobs.request import parse_request
 from gateway.services import Services
 from tests.support.api import PROMPT, Client, PaperWorker
 from tests.support.pictures import colours, offer_pictures, part, url
@@ -84,10 +85,13 @@ def test_where_frames_are_interpolated_those_of_the_model_are_taken(client: Clie
 
 
 def test_no_keyframes_are_as_good_as_none(client: Client, worker: PaperWorker) -> None:
-    for nothing in (None, []):
-        client.submit(keyframes=nothing)
+    nothing: list[dict[str, object]] = []
+    for keyframes in (None, nothing):
+        client.submit(keyframes=keyframes)
         [job] = worker.claim()
         assert (job.spec.keyframes, job.inputs) == ((), [])
+    told = parse_request({"prompt": PROMPT}).model_dump(mode="json")
+    assert "keyframes" not in told, "requests from before they were known have the same identity"
 
 
 def test_the_same_keyframes_in_another_order_are_the_same_request(client: Client) -> None:
