@@ -133,11 +133,7 @@ class LTX2Adapter(DiffusersAdapter):
 
     @override
     def call(self, pipe: Any, arguments: dict[str, Any]) -> list[Sample]:
-        if "conditions" in arguments and not isinstance(pipe, LTX2ConditionPipeline):
-            # A text with keyframes: its kind is that of text alone.
-            progress_bar, pipe = pipe.progress_bar, LTX2ConditionPipeline(**pipe.components)
-            pipe.progress_bar = progress_bar
-        made = pipe(**arguments, output_type="latent")
+        made = _pipe_for(pipe, arguments)(**arguments, output_type="latent")
         rows = range(len(made.frames))
         return [Sample(made.frames[row : row + 1], made.audio[row : row + 1]) for row in rows]
 
@@ -175,6 +171,15 @@ class LTX2Adapter(DiffusersAdapter):
             bring(pipe.vae)
             return decode_in_time_tiles(pipe.vae, sample.video, on_step)
         return decode_whole(lambda: _decode(pipe.vae, sample.video), on_step)
+
+
+def _pipe_for(pipe: Any, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 -- untyped
+    """`pipe`, or what takes given frames on its weights: a text may come with keyframes."""
+    if "conditions" not in arguments or isinstance(pipe, LTX2ConditionPipeline):
+        return pipe
+    taking = LTX2ConditionPipeline(**pipe.components)
+    taking.progress_bar = pipe.progress_bar
+    return taking
 
 
 def _given_frames(spec: VideoSpec, ratio: int) -> list[Any]:
