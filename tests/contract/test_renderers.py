@@ -103,7 +103,7 @@ def test_keyframes_decide_the_clip_or_are_refused_at_the_load(subject: Subject) 
     given: dict[str, object] = {"keyframes": (Keyframe(frame=3, image=subject.picture),)}
     with pytest.raises(SpecError, match="takes no keyframes"):
         subject.render(given)
-    card = subject.model.card(subject.folder, pictures={"keyframes": 2, "last_image": "taken"})
+    card = subject.model.card(subject.folder, pictures={"keyframes": 2})
     renderer = create_pipeline(card)
     if not subject.model.takes_keyframes:
         with pytest.raises(LoadFailed, match="keyframes must be 0 at most"):
