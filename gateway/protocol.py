@@ -37,6 +37,14 @@ class InputRole(StrEnum):
     REFERENCE_2 = "reference_2"
     REFERENCE_3 = "reference_3"
     REFERENCE_4 = "reference_4"
+    KEYFRAME_1 = "keyframe_1"
+    KEYFRAME_2 = "keyframe_2"
+    KEYFRAME_3 = "keyframe_3"
+    KEYFRAME_4 = "keyframe_4"
+    KEYFRAME_5 = "keyframe_5"
+    KEYFRAME_6 = "keyframe_6"
+    KEYFRAME_7 = "keyframe_7"
+    KEYFRAME_8 = "keyframe_8"
     AUDIO = "audio"
 
 
@@ -47,6 +55,18 @@ REFERENCES = (
     InputRole.REFERENCE_4,
 )
 """Of the reference images of a request, in their order."""
+
+KEYFRAMES = (
+    InputRole.KEYFRAME_1,
+    InputRole.KEYFRAME_2,
+    InputRole.KEYFRAME_3,
+    InputRole.KEYFRAME_4,
+    InputRole.KEYFRAME_5,
+    InputRole.KEYFRAME_6,
+    InputRole.KEYFRAME_7,
+    InputRole.KEYFRAME_8,
+)
+"""Of the keyframes of a spec, in their order."""
 
 
 class ArtifactRole(StrEnum):

@@ -20,6 +20,7 @@ from models.cardparts import (
     parse_size,
 )
 from models.hub import Source
+from models.keyframes import before_interpolation, find_misplaced
 from models.modes import ModeField
 from models.spec import Kind, Language, SpokenText, VideoSpec
 
@@ -196,10 +197,11 @@ class ModelCard(BaseModel):
         """What the model itself renders for `spec`, which passes `check`."""
         fps = self.rate_sources[spec.fps]
         width, height = parse_size(self.size_sources[spec.size])
-        num_frames = self.num_frames.before(spec.num_frames, Fraction(spec.fps, fps))
-        return spec.model_copy(
-            update={"width": width, "height": height, "fps": fps, "num_frames": num_frames}
-        )
+        ratio = Fraction(spec.fps, fps)
+        made = {"width": width, "height": height, "fps": fps}
+        made["num_frames"] = self.num_frames.before(spec.num_frames, ratio)
+        keyframes = before_interpolation(spec.keyframes, ratio)
+        return spec.model_copy(update={**made, "keyframes": keyframes})
 
     def frames_of(self, seconds: int, fps: int) -> int:
         """Frames of a clip of `seconds`."""
@@ -278,6 +280,7 @@ class ModelCard(BaseModel):
         """
         self._check_words(spec)
         self._check_geometry(spec)
+        self.check_keyframes(spec, has_last=spec.last_image is not None)
         self._check_sampling(spec)
         self._check_sound(spec)
 
@@ -293,6 +296,18 @@ class ModelCard(BaseModel):
                 "kind", f"{self.id} does not make {kind}", limit=allowed, value=str(kind)
             )
 
+    def check_keyframes(self, spec: VideoSpec, *, has_last: bool) -> None:
+        """Make sure this model takes the keyframes of `spec`, beside a last frame if there is one.
+
+        Raises:
+            SpecError: it takes fewer, or none at one of these frames.
+        """
+        ratio = Fraction(spec.fps, self.rate_sources[spec.fps])
+        found = find_misplaced(spec, self.pictures.keyframes, ratio, has_last=has_last)
+        if found is not None:
+            message = f"{self.id} {found.message}"
+            raise SpecError("keyframes", message, limit=found.limit, value=found.value)
+
     def _check_words(self, spec: VideoSpec) -> None:
         self.check_kind(spec.kind)
         if spec.kind is Kind.DIGITAL_HUMAN:
@@ -301,32 +316,21 @@ class ModelCard(BaseModel):
             raise SpecError("prompt", "prompt is empty", limit="1 character or more", value="")
         for param, text in (("prompt", spec.prompt), ("negative_prompt", spec.negative_prompt)):
             if len(text) > self.max_prompt_chars:
-                raise SpecError(
-                    param,
-                    f"{param} has {len(text)} characters, {self.max_prompt_chars} are allowed",
-                    limit=self.max_prompt_chars,
-                    value=len(text),
-                )
+                most = self.max_prompt_chars
+                message = f"{param} has {len(text)} characters, {most} are allowed"
+                raise SpecError(param, message, limit=most, value=len(text))
 
     def _check_performance(self, spec: VideoSpec) -> None:
         if spec.prompt and not self.max_prompt_chars:
-            raise SpecError(
-                "prompt",
-                f"{self.id} takes no prompt; what is said goes into speech.text",
-                limit=0,
-                value=len(spec.prompt),
-            )
+            message = f"{self.id} takes no prompt; what is said goes into speech.text"
+            raise SpecError("prompt", message, limit=0, value=len(spec.prompt))
         if spec.performance is None or not isinstance(spec.performance.speech, SpokenText):
             return
         speech = spec.performance.speech
         voices = {voice.id: voice for voice in self.voices}
         if speech.voice_id is not None and speech.voice_id not in voices:
-            raise SpecError(
-                "speech.voice_id",
-                f"{self.id} has the voices {', '.join(voices)}, not {speech.voice_id}",
-                limit=[*voices],
-                value=speech.voice_id,
-            )
+            message = f"{self.id} has the voices {', '.join(voices)}, not {speech.voice_id}"
+            raise SpecError("speech.voice_id", message, limit=[*voices], value=speech.voice_id)
         able = voices[speech.voice_id].languages if speech.voice_id else self.languages
         if speech.language != "auto" and speech.language not in able:
             raise SpecError(
@@ -339,23 +343,16 @@ class ModelCard(BaseModel):
     def _check_geometry(self, spec: VideoSpec) -> None:
         sizes, rates = [*self.size_sources], [*self.rate_sources]
         if spec.size not in sizes:
-            raise SpecError(
-                "size",
-                f"{self.id} renders {', '.join(sizes)} (multiples of {self.size_multiple}), "
-                f"not {spec.size}",
-                limit=sizes,
-                value=spec.size,
-            )
+            able = f"{', '.join(sizes)} (multiples of {self.size_multiple})"
+            message = f"{self.id} renders {able}, not {spec.size}"
+            raise SpecError("size", message, limit=sizes, value=spec.size)
         if spec.fps not in rates:
             message = f"{self.id} renders at {rates} fps, not {spec.fps}"
             raise SpecError("fps", message, limit=rates, value=spec.fps)
         if spec.kind is Kind.DIGITAL_HUMAN and spec.num_frames > max(self.seconds) * spec.fps:
-            raise SpecError(
-                "speech",
-                f"{self.id} speaks for {max(self.seconds)} s at most",
-                limit=max(self.seconds),
-                value=spec.num_frames / spec.fps,
-            )
+            most, asked = max(self.seconds), spec.num_frames / spec.fps
+            message = f"{self.id} speaks for {most} s at most"
+            raise SpecError("speech", message, limit=most, value=asked)
         rule = self.num_frames.raised(Fraction(spec.fps, self.rate_sources[spec.fps]))
         if not rule.allows(spec.num_frames):
             message = f"num_frames must be {rule}, not {spec.num_frames}"

@@ -34,6 +34,7 @@ LastFrame = Literal["refused", "taken", "needed"]
 """What a model does with a last frame beside a first one."""
 
 MAX_REFERENCES = 4
+MAX_KEYFRAMES = 8
 
 
 class Pictures(_Strict):
@@ -42,10 +43,12 @@ class Pictures(_Strict):
     Attributes:
         last_image: whether a clip that begins with a given frame can, or must, end with another.
         reference_images: the most of what appears in the clip.
+        keyframes: the most pictures at other frames than the first.
     """
 
     last_image: LastFrame = "refused"
     reference_images: Annotated[int, Field(ge=0, le=MAX_REFERENCES)] = 0
+    keyframes: Annotated[int, Field(ge=0, le=MAX_KEYFRAMES)] = 0
 
 
 class FrameRule(_Strict):

@@ -100,6 +100,18 @@ class Performance(_Words):
     face: Annotated[int, Field(ge=0)] | None = None
 
 
+class Keyframe(_Words):
+    """A picture that a clip comes by.
+
+    Attributes:
+        frame: of the finished clip, counted from 0; the first one is given as `VideoSpec.image`.
+        image: a local file, set by whoever renders.
+    """
+
+    frame: Annotated[int, Field(ge=1)]
+    image: Path | None = None
+
+
 class VideoSpec(BaseModel):
     """Validated parameters of one video; nothing in it is left for a renderer to choose.
 
@@ -117,6 +129,7 @@ class VideoSpec(BaseModel):
         image: the first frame or the portrait, a local file; set where the kind needs one, by
             whoever renders.
         last_image: the last frame, a local file; beside `image`, and only for some models.
+        keyframes: pictures at frames between, or at the end; only for some models.
         reference_images: what appears in the clip, local files; only for some models.
         performance: of a digital human, and of nothing else.
         workspace: a folder of this job alone that outlives an attempt on this machine, which may
@@ -140,6 +153,7 @@ class VideoSpec(BaseModel):
     generate_audio: bool = False
     image: Path | None = None
     last_image: Path | None = None
+    keyframes: tuple[Keyframe, ...] = ()
     reference_images: tuple[Path, ...] = ()
     performance: Performance | None = None
     workspace: Path | None = None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gateway.protocol import Assignment, InputRole
+from gateway.protocol import KEYFRAMES, Assignment, InputRole
 from models.spec import SpokenAudio, VideoSpec
 from workers.gateway_client import GatewayClient, InputDamaged
 from workers.retrying import until_available
@@ -47,6 +47,16 @@ def _with_input(spec: VideoSpec, role: InputRole, path: Path) -> VideoSpec:
             speech = SpokenAudio(path=path)
             performance = spec.performance.model_copy(update={"speech": speech})
             return spec.model_copy(update={"performance": performance})
+        case _ if role in KEYFRAMES:
+            return _with_keyframe(spec, KEYFRAMES.index(role), path)
         case _:
             references = (*spec.reference_images, path)
             return spec.model_copy(update={"reference_images": references})
+
+
+def _with_keyframe(spec: VideoSpec, index: int, path: Path) -> VideoSpec:
+    keyframes = [*spec.keyframes]
+    if index >= len(keyframes):
+        raise InputDamaged("a keyframe came that the job says nothing of")
+    keyframes[index] = keyframes[index].model_copy(update={"image": path})
+    return spec.model_copy(update={"keyframes": tuple(keyframes)})

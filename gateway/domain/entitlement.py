@@ -50,7 +50,8 @@ def cheaper_request(
     """The dearest request of the same kind and model that `plan` allows and `available` covers.
 
     None is sharper or smoother than `wanted`; among equally dear ones, the one most like it. A
-    digital human stays as long as its speech wherever that can be had, and gets no longer.
+    digital human stays as long as its speech wherever that can be had, and gets no longer. With
+    keyframes rate and length stay, or they would be at other places.
     """
     offered = [spec for spec in offered_specs(card) if _is_no_more(spec, wanted)]
     choices = [offered]
@@ -76,7 +77,13 @@ def cheaper_request(
 
 def _is_no_more(spec: VideoSpec, wanted: VideoSpec) -> bool:
     is_sharper = min(spec.width, spec.height) > min(wanted.width, wanted.height)
-    return spec.kind is wanted.kind and not is_sharper and spec.fps <= wanted.fps
+    has_places = (spec.fps, spec.num_frames) == (wanted.fps, wanted.num_frames)
+    return (
+        spec.kind is wanted.kind
+        and not is_sharper
+        and spec.fps <= wanted.fps
+        and (has_places or not wanted.keyframes)
+    )
 
 
 def _likeness(spec: VideoSpec, wanted: VideoSpec) -> int:

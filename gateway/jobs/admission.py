@@ -13,7 +13,16 @@ from gateway.jobs.request import VideoRequest
 from models.card import ModelCard, SpecError
 from models.cardparts import parse_size
 from models.catalog import Catalog
-from models.spec import MAX_SEED, Emotion, Kind, Performance, SpokenAudio, SpokenText, VideoSpec
+from models.spec import (
+    MAX_SEED,
+    Emotion,
+    Keyframe,
+    Kind,
+    Performance,
+    SpokenAudio,
+    SpokenText,
+    VideoSpec,
+)
 
 _T = TypeVar("_T")
 
@@ -80,6 +89,7 @@ def build_spec(
             mode=mode,
             num_inference_steps=_or_default(request.num_inference_steps, card.steps_of(mode)),
             guidance_scale=_or_default(request.guidance_scale, card.guidance_of(mode)),
+            keyframes=tuple(Keyframe(frame=each.frame) for each in request.keyframes),
             generate_audio=request.generate_audio,
             seed=_or_default(request.seed, secrets.randbelow(MAX_SEED + 1)),
             performance=_performance(request),
@@ -90,13 +100,15 @@ def build_spec(
     return spec
 
 
-def check_pictures(card: ModelCard, kind: Kind, *, has_last: bool, num_references: int) -> None:
+def check_pictures(
+    card: ModelCard, spec: VideoSpec, *, has_last: bool, num_references: int
+) -> None:
     """Make sure that `card` has a use for the pictures beside the first frame.
 
     Raises:
         InvalidRequest: one would be ignored, or is missing; names its field.
     """
-    able = card.pictures
+    able, kind = card.pictures, spec.kind
     if has_last and able.last_image == "refused":
         message = f"{card.id} takes no last frame"
         raise InvalidRequest(message, param="last_image", limit=None, value="a picture")
@@ -113,6 +125,10 @@ def check_pictures(card: ModelCard, kind: Kind, *, has_last: bool, num_reference
         allowed = f"at most {most} reference images" if most else "no reference images"
         message = f"{card.id} takes {allowed}, not {num_references}"
         raise InvalidRequest(message, param="reference_images", limit=most, value=num_references)
+    try:
+        card.check_keyframes(spec, has_last=has_last)
+    except SpecError as error:
+        raise _refused(error) from None
 
 
 def _refused(error: SpecError) -> InvalidRequest:

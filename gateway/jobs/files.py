@@ -1,12 +1,12 @@
 """Where the files of a job lie in the store. One folder a job, one below it an attempt."""
 
-from gateway.protocol import REFERENCES, ArtifactRole, InputRole
+from gateway.protocol import KEYFRAMES, REFERENCES, ArtifactRole, InputRole
 
 ROOT = "jobs"
 INPUT_NAMES = {
     InputRole.IMAGE: "image.png",
     InputRole.LAST_IMAGE: "last_image.png",
-    **{role: f"{role}.png" for role in REFERENCES},
+    **{role: f"{role}.png" for role in (*REFERENCES, *KEYFRAMES)},
     InputRole.AUDIO: "audio",
 }
 ARTIFACT_NAMES = {

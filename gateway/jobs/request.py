@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gateway.domain.errors import InvalidRequest, UnknownParameter
 from models.spec import MAX_SEED, Emotion, EmotionName, Kind, SpokenText
 
 MAX_METADATA_KEYS = 16
 MAX_METADATA_CHARS = 512
+MAX_FRAMES = 100_000
 
 
 class AudioSpeech(BaseModel):
@@ -20,12 +21,30 @@ class AudioSpeech(BaseModel):
     audio: Annotated[bytes, Field(exclude=True, repr=False)]
 
 
+class GivenKeyframe(BaseModel):
+    """A picture that the clip comes by.
+
+    Attributes:
+        frame: of the finished clip, from 1; the first frame, 0, is `input_reference`.
+        image: a picture, given like any other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frame: Annotated[int, Field(ge=1, lt=MAX_FRAMES)]
+    image: Annotated[bytes, Field(exclude=True, repr=False)]
+
+
+def _in_time(keyframes: tuple[GivenKeyframe, ...]) -> tuple[GivenKeyframe, ...]:
+    return tuple(sorted(keyframes, key=lambda each: each.frame))
+
+
 def _named(emotion: object) -> object:
     return {"name": emotion} if isinstance(emotion, str) else emotion
 
 
 class VideoRequest(BaseModel):
-    """The fields of `POST /v1/videos`, from JSON or a form; the picture apart.
+    """The fields of `POST /v1/videos`, from JSON or a form, but for the pictures without a frame.
 
     Attributes:
         seconds: clip length; one of the card's.
@@ -34,6 +53,7 @@ class VideoRequest(BaseModel):
         resolution: `720p`, `1080p`: of the card's sizes the first with this short side.
         num_frames: instead of `seconds`.
         mode: how much work goes in; one of the card's, and priced.
+        keyframes: pictures at given frames of the clip, for models that say so; in any order.
         generate_audio: whether the video gets sound that the model makes up; priced.
         speech: what a digital human says; makes it one, whose portrait is the picture.
         emotion: of a digital human; a name is as good.
@@ -54,11 +74,17 @@ class VideoRequest(BaseModel):
     height: Annotated[int, Field(ge=1, le=16384)] | None = None
     aspect_ratio: Annotated[str, Field(pattern=r"^[1-9]\d?:[1-9]\d?$")] | None = None
     resolution: Annotated[str, Field(pattern=r"^[1-9]\d{1,3}p$")] | None = None
-    num_frames: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    num_frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] | None = None
     fps: Annotated[int, Field(ge=1, le=240)] | None = None
     mode: Annotated[str, Field(max_length=32)] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    # Left out where there are none, so that requests from before them are known again.
+    keyframes: Annotated[
+        tuple[GivenKeyframe, ...],
+        AfterValidator(_in_time),
+        Field(exclude_if=lambda keyframes: not keyframes),
+    ] = ()
     generate_audio: bool = False
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     speech: Annotated[SpokenText | AudioSpeech, Field(discriminator="type")] | None = None
@@ -84,6 +110,7 @@ TIMING = ("seconds", "num_frames")
 _NESTED: dict[str, set[str]] = {
     "speech": {*SpokenText.model_fields, *AudioSpeech.model_fields},
     "emotion": {*Emotion.model_fields},
+    "keyframes": {*GivenKeyframe.model_fields},
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from models.adapters.placement import Offload
 from models.adapters.sampling import SHIFTS
 from models.card import ModelCard
+from models.cardparts import Pictures
 from models.modes import Mode
 from models.pipeline import LoadFailed
 
@@ -79,17 +80,23 @@ def check_weights(
         problem = f"num_frames must be a multiple of {grid.frames}, plus 1"
     if unable := [kind for kind in card.kinds if kind not in adapter.find_kinds(pipe)]:
         problem = f"kinds must leave out {', '.join(unable)}"
-    given, able = card.pictures, adapter.find_pictures(pipe)
-    # Weights that take a last frame also work where the card demands one.
-    if given.last_image not in ("refused", able.last_image) and able.last_image != "taken":
-        problem = f"pictures: last_image must be {able.last_image}"
-    if given.reference_images > able.reference_images:
-        problem = f"pictures: reference_images must be {able.reference_images} at most"
+    problem = _problem_of_pictures(card.pictures, adapter.find_pictures(pipe)) or problem
     for name, mode in card.modes.items():
         is_shifted = mode.flow_shift is not None
         if is_shifted and not any(key in pipe.scheduler.config for key in SHIFTS):
             problem = f"mode {name}: flow_shift cannot be given to this model's scheduler"
     _raise_for(problem, card, folder)
+
+
+def _problem_of_pictures(given: Pictures, able: Pictures) -> str | None:
+    # Weights that take a last frame also work where the card demands one.
+    if given.last_image not in ("refused", able.last_image) and able.last_image != "taken":
+        return f"pictures: last_image must be {able.last_image}"
+    for name in ("reference_images", "keyframes"):
+        most = getattr(able, name)
+        if getattr(given, name) > most:
+            return f"pictures: {name} must be {most} at most"
+    return None
 
 
 def _problem_of_mode(adapter: "Family", card: ModelCard, mode: Mode) -> str | None:

@@ -1,6 +1,6 @@
 """LTX-2: a video and its sound from one denoising, from text and from given frames.
 
-Given frames go through diffusers' `LTX2ConditionPipeline`, which takes them at any place but knows
+Given frames go through diffusers' `LTX2ConditionPipeline`, which takes them at any frame but knows
 one seed for all clips of a call; text alone goes through `LTX2Pipeline`. Picture and sound are
 denoised together, whether the sound is wanted or not.
 """
@@ -23,7 +23,7 @@ from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
 from models.adapters.quirks import Loaded, Sample
 from models.card import ModelCard
-from models.cardparts import Pictures
+from models.cardparts import MAX_KEYFRAMES, Pictures
 from models.pipeline import Audio, Frame, StepCallback
 from models.spec import Kind, VideoSpec
 
@@ -93,7 +93,7 @@ class LTX2Adapter(DiffusersAdapter):
 
     @override
     def find_pictures(self, pipe: Any) -> Pictures:
-        return Pictures(last_image="taken")
+        return Pictures(last_image="taken", keyframes=MAX_KEYFRAMES)
 
     @override
     def find_grid(self, pipe: Any) -> Grid:
@@ -110,7 +110,7 @@ class LTX2Adapter(DiffusersAdapter):
     @override
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:
         # Given frames are those of all clips of a call.
-        return specs[0].kind is Kind.TEXT_TO_VIDEO
+        return not any(spec.kind is Kind.IMAGE_TO_VIDEO or spec.keyframes for spec in specs)
 
     @override
     def read_inputs(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> dict[str, Any]:
@@ -125,19 +125,15 @@ class LTX2Adapter(DiffusersAdapter):
             arguments["spatio_temporal_guidance_blocks"] = [int(options["stg_block"])]
         if "use_cross_timestep" in options:
             arguments["use_cross_timestep"] = bool(options["use_cross_timestep"])
-        if first.kind is Kind.IMAGE_TO_VIDEO:
-            size = (first.width, first.height)
-            given = [LTX2VideoCondition(frames=load_image(first.image, *size), index=0)]
-            if first.last_image is not None:
-                last = load_image(first.last_image, *size, "last_image")
-                given.append(LTX2VideoCondition(frames=last, index=-1))
-            arguments["conditions"] = given
+        if first.kind is Kind.IMAGE_TO_VIDEO or first.keyframes:
+            ratio = loaded.pipelines[first.kind].vae_temporal_compression_ratio
+            arguments["conditions"] = _given_frames(first, ratio)
             arguments["generator"] = torch.Generator(loaded.device).manual_seed(first.seed)
         return arguments
 
     @override
     def call(self, pipe: Any, arguments: dict[str, Any]) -> list[Sample]:
-        made = pipe(**arguments, output_type="latent")
+        made = _pipe_for(pipe, arguments)(**arguments, output_type="latent")
         rows = range(len(made.frames))
         return [Sample(made.frames[row : row + 1], made.audio[row : row + 1]) for row in rows]
 
@@ -175,6 +171,39 @@ class LTX2Adapter(DiffusersAdapter):
             bring(pipe.vae)
             return decode_in_time_tiles(pipe.vae, sample.video, on_step)
         return decode_whole(lambda: _decode(pipe.vae, sample.video), on_step)
+
+
+def _pipe_for(pipe: Any, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 -- untyped
+    """`pipe`, or what takes given frames on its weights: a text may come with keyframes."""
+    if "conditions" not in arguments or isinstance(pipe, LTX2ConditionPipeline):
+        return pipe
+    taking = LTX2ConditionPipeline(**pipe.components)
+    taking.progress_bar = pipe.progress_bar
+    return taking
+
+
+def _given_frames(spec: VideoSpec, ratio: int) -> list[Any]:
+    """The pictures of `spec`, each exactly at its frame.
+
+    The pipeline asks for a latent frame: 0 is the first frame of the clip, k begins with frame
+    `ratio` * (k - 1) + 1. Only at 0 does it replace one; elsewhere a picture becomes tokens of its
+    own, whose time is computed from the index. So a fraction stands for a frame in between, as the
+    authors of the model place it (`VideoConditionByKeyframeIndex` of ltx-core).
+    """
+    given = [(keyframe.frame, keyframe.image, "keyframes") for keyframe in spec.keyframes]
+    if spec.last_image is not None:
+        given.append((spec.num_frames - 1, spec.last_image, "last_image"))
+    conditions = [
+        LTX2VideoCondition(
+            frames=load_image(path, spec.width, spec.height, param),
+            index=1 + (frame - 1) / ratio,
+        )
+        for frame, path, param in given
+    ]
+    if spec.kind is Kind.IMAGE_TO_VIDEO:
+        first = load_image(spec.image, spec.width, spec.height)
+        conditions.insert(0, LTX2VideoCondition(frames=first, index=0))
+    return conditions
 
 
 def _decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped

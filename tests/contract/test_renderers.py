@@ -16,7 +16,7 @@ from models.adapters.family import DiffusersAdapter
 from models.card import ModelCard, SpecError
 from models.pipeline import LoadFailed, VideoPipeline
 from models.registry import create_pipeline
-from models.spec import Kind, Stage
+from models.spec import Keyframe, Kind, Stage
 from tests.support.renderers import (
     MODELS,
     Model,
@@ -97,6 +97,35 @@ def test_the_given_picture_decides_the_clip(subject: Subject, tmp_path: Path) ->
         given = (blue,) if name == "reference_images" else blue
         [changed] = subject.render({name: given})
         assert largest_difference(clip, changed) > 0, f"{name} is ignored"
+
+
+def test_keyframes_decide_the_clip_or_are_refused_at_the_load(subject: Subject) -> None:
+    given: dict[str, object] = {"keyframes": (Keyframe(frame=3, image=subject.picture),)}
+    with pytest.raises(SpecError, match="takes no keyframes"):
+        subject.render(given)
+    card = subject.model.card(subject.folder, pictures={"keyframes": 2})
+    renderer = create_pipeline(card)
+    if not subject.model.takes_keyframes:
+        with pytest.raises(LoadFailed, match="keyframes must be 0 at most"):
+            renderer.load(card, "cpu")
+        return
+    renderer.load(card, "cpu")
+    for kind in card.kinds:
+        image = subject.picture if kind is Kind.IMAGE_TO_VIDEO else None
+        specs = [
+            subject.model.spec(
+                card, subject.picture, kind=kind, image=image, last_image=None, **places
+            )
+            for places in (
+                given,
+                given,
+                {"keyframes": (Keyframe(frame=4, image=subject.picture),)},
+                {},
+            )
+        ]
+        clip, again, *others = (video(renderer.generate([spec], Watcher())[0]) for spec in specs)
+        assert np.array_equal(clip, again)
+        assert all(largest_difference(clip, other) > 0 for other in others)
 
 
 def test_a_batch_equals_its_clips_rendered_alone(subject: Subject) -> None:

@@ -31,6 +31,7 @@ class Model:
         pictures: fields of a spec that name pictures, beside `image`.
         caches: kinds of step cache that work.
         takes_lora: whether diffusers reads LoRA files for it.
+        takes_keyframes: whether pictures can be at any frame of a clip.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Model:
     caches: tuple[str, ...] = ("first_block", "taylor")
     options: dict[str, Any] = field(default_factory=dict)
     takes_lora: bool = True
+    takes_keyframes: bool = False
 
     def card(self, folder: Path, **changes: object) -> ModelCard:
         """The card of the checkpoint in `folder`."""
@@ -153,6 +155,7 @@ MODELS = [
         size="64x64",
         audio="out",
         pictures=("last_image",),
+        takes_keyframes=True,
         caches=("taylor",),
         options={"stg_block": 1, "max_sequence_length": 32},
     ),

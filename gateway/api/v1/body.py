@@ -16,12 +16,15 @@ from starlette.datastructures import UploadFile
 
 from gateway.api.deps import ServicesDep
 from gateway.domain.errors import InvalidRequest
+from gateway.protocol import KEYFRAMES, REFERENCES
 from gateway.settings import Limits
 
 IMAGE_FIELD = "input_reference"
 LAST_FIELD = "last_image"
 REFERENCES_FIELD = "reference_images"
-_MAX_FILES = 8
+KEYFRAMES_FIELD = "keyframes"
+# First and last frame, a recording, and as many of the others as there may be.
+_MAX_FILES = 3 + len(REFERENCES) + len(KEYFRAMES)
 _MAX_FIELDS = 100
 _NESTED = re.compile(r"([a-z_]+)\[([^\[\]]{1,64})\]")
 _DATA_URL = re.compile(r"data:(image|audio)/[a-z0-9+.-]+;base64,", re.IGNORECASE)
@@ -31,7 +34,8 @@ _DATA_URL = re.compile(r"data:(image|audio)/[a-z0-9+.-]+;base64,", re.IGNORECASE
 class VideoBody:
     """Fields by name, and the pictures, if there are any.
 
-    Fields are still as they were sent, but for `speech.audio`, which is the file's bytes.
+    Fields are still as they were sent, but for `speech.audio` and the `image` of each of
+    `keyframes`, which are the files' bytes.
     """
 
     fields: dict[str, Any]
@@ -61,6 +65,10 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
     image = _image_bytes(fields.pop(IMAGE_FIELD, None), IMAGE_FIELD)
     last_image = _image_bytes(fields.pop(LAST_FIELD, None), LAST_FIELD)
     references = _image_list(fields.pop(REFERENCES_FIELD, None))
+    if fields.get(KEYFRAMES_FIELD) is None:
+        fields.pop(KEYFRAMES_FIELD, None)
+    else:
+        fields[KEYFRAMES_FIELD] = _read_keyframes(fields[KEYFRAMES_FIELD])
     speech = fields.get("speech")
     if isinstance(speech, dict) and "audio" in speech:
         fields["speech"] = {
@@ -100,6 +108,12 @@ async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
         for name, value in form.multi_items():
             content = await value.read() if isinstance(value, UploadFile) else value
             _put(fields, name, content)
+    keyframes = fields.get(KEYFRAMES_FIELD)
+    if isinstance(keyframes, dict):
+        # `keyframes[24]` is the picture at frame 24.
+        fields[KEYFRAMES_FIELD] = [
+            {"frame": frame, "image": image} for frame, image in keyframes.items()
+        ]
     return fields
 
 
@@ -108,29 +122,37 @@ def _put(fields: dict[str, Any], name: str, value: str | bytes) -> None:
         fields.setdefault(REFERENCES_FIELD, []).append(value)
         return
     nested = _NESTED.fullmatch(name)
-    if nested:
-        target = fields.setdefault(nested[1], {})
-        name = nested[2]
-    else:
-        target = fields
-    if not isinstance(target, dict) or name in target:
+    target, key = (fields.setdefault(nested[1], {}), nested[2]) if nested else (fields, name)
+    if not isinstance(target, dict) or key in target:
         raise InvalidRequest(f"{name} is given twice", param=name, limit="once", value="twice")
-    target[name] = value
+    target[key] = value
 
 
 def _image_list(references: object) -> tuple[bytes, ...]:
     """The pictures of `reference_images`, each given as any picture is."""
     if references is None:
         return ()
-    if not isinstance(references, list):
-        raise InvalidRequest(
-            f"{REFERENCES_FIELD} is a list of pictures",
-            param=REFERENCES_FIELD,
-            limit="list",
-            value=type(references).__name__,
-        )
-    found = [_image_bytes(each, REFERENCES_FIELD) for each in references]
+    given = _list(references, REFERENCES_FIELD, "pictures")
+    found = [_image_bytes(each, REFERENCES_FIELD) for each in given]
     return tuple(each for each in found if each is not None)
+
+
+def _read_keyframes(keyframes: object) -> list[object]:
+    """`keyframes` with bytes for pictures, each given as any picture is."""
+    return [
+        {**each, "image": _image_bytes(each["image"], KEYFRAMES_FIELD)}
+        if isinstance(each, dict) and "image" in each
+        else each
+        for each in _list(keyframes, KEYFRAMES_FIELD, "objects with frame and image")
+    ]
+
+
+def _list(given: object, param: str, of: str) -> list[object]:
+    if isinstance(given, list):
+        return given
+    raise InvalidRequest(
+        f"{param} is a list of {of}", param=param, limit="list", value=type(given).__name__
+    )
 
 
 def _image_bytes(reference: object, param: str) -> bytes | None:

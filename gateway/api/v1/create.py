@@ -11,11 +11,13 @@ from gateway.accounts.service import Caller
 from gateway.api.deps import CallerDep, ServicesDep
 from gateway.api.v1.body import (
     IMAGE_FIELD,
+    KEYFRAMES_FIELD,
     LAST_FIELD,
     REFERENCES_FIELD,
     VideoBody,
     VideoBodyDep,
 )
+from gateway.api.v1.request_schema import REQUEST_BODY
 from gateway.api.v1.schemas import EtaSeconds, VideoMetadata, VideoObject, eta_seconds
 from gateway.api.v1.videos import look
 from gateway.domain.entitlement import cheaper_request, check_plan
@@ -32,7 +34,7 @@ from gateway.jobs.request import AudioSpeech, VideoRequest, kind_of, parse_reque
 from gateway.jobs.speech import measure_speech
 from gateway.jobs.submit import Order, Placed, describe, submit
 from gateway.points.service import available_points, refresh
-from gateway.protocol import REFERENCES, AttemptRef, InputRole
+from gateway.protocol import KEYFRAMES, REFERENCES, AttemptRef, InputRole
 from gateway.services import Services
 from gateway.settings import Limits
 from gateway.streams import Change
@@ -40,62 +42,6 @@ from models.card import ModelCard
 from models.spec import VideoSpec
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
-
-
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema without references, which would point nowhere inside the API document."""
-    parts: dict[str, Any] = schema.get("$defs", {})
-
-    def resolve(node: object) -> object:
-        if isinstance(node, list):
-            return [resolve(each) for each in node]
-        if not isinstance(node, dict):
-            return node
-        rest = {name: resolve(each) for name, each in node.items() if name not in _REFERENCES}
-        name = str(node.get("$ref", "")).rpartition("/")[2]
-        return {**resolve_part(name), **rest} if name else rest
-
-    def resolve_part(name: str) -> dict[str, Any]:
-        part: Any = resolve(parts[name])
-        return dict(part)
-
-    resolved: Any = resolve(schema)
-    return dict(resolved)
-
-
-_REFERENCES = ("$ref", "$defs", "discriminator")
-_BODY_SCHEMA = {**_inlined(VideoRequest.model_json_schema()), "title": "VideoRequest"}
-_FORM_SCHEMA = {
-    **_BODY_SCHEMA,
-    "properties": {
-        **_BODY_SCHEMA["properties"],
-        IMAGE_FIELD: {
-            "type": "string",
-            "format": "binary",
-            "description": "The first frame, or the portrait of a digital human.",
-        },
-        LAST_FIELD: {
-            "type": "string",
-            "format": "binary",
-            "description": "The last frame, beside the first; for models that say so.",
-        },
-        REFERENCES_FIELD: {
-            "type": "array",
-            "items": {"type": "string", "format": "binary"},
-            "maxItems": len(REFERENCES),
-            "description": "What appears in the clip, one part each; for models that say so.",
-        },
-    },
-}
-_REQUEST_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": _BODY_SCHEMA},
-            "multipart/form-data": {"schema": _FORM_SCHEMA},
-        },
-    }
-}
 
 
 class Estimate(BaseModel):
@@ -121,7 +67,7 @@ class Estimate(BaseModel):
     eta_seconds: EtaSeconds | None
 
 
-@router.post("", openapi_extra=_REQUEST_BODY)
+@router.post("", openapi_extra=REQUEST_BODY)
 def create_video(
     body: VideoBodyDep,
     caller: CallerDep,
@@ -169,7 +115,7 @@ def place_order(services: Services, caller: Caller, order: Order) -> Placed:
     return placed
 
 
-@router.post("/estimate", openapi_extra=_REQUEST_BODY)
+@router.post("/estimate", openapi_extra=REQUEST_BODY)
 def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep) -> Estimate:
     """The price of a request, whether plan and points allow it, and when. Holds nothing."""
     asked = _read(body, services)
@@ -223,12 +169,6 @@ def _read(body: VideoBody, services: Services) -> _Asked:
     _refuse_reserved_metadata(request)
     kind = kind_of(request, has_image=body.image is not None)
     card = find_card(request.model, services.configuration.catalog, kind)
-    check_pictures(
-        card,
-        kind,
-        has_last=body.last_image is not None,
-        num_references=len(body.reference_images),
-    )
     audio, speech_s = None, None
     if isinstance(request.speech, AudioSpeech):
         audio = accept_audio(request.speech.audio, limits)
@@ -236,14 +176,22 @@ def _read(body: VideoBody, services: Services) -> _Asked:
     elif request.speech is not None:
         speech_s = measure_speech(request.speech, card, request.emotion)
     spec = build_spec(request, card, kind=kind, speech_s=speech_s)
+    check_pictures(
+        card,
+        spec,
+        has_last=body.last_image is not None,
+        num_references=len(body.reference_images),
+    )
     image = None
     if body.image is not None:
         image = normalise_image(body.image, limits, param=IMAGE_FIELD)
-    return _Asked(request, card, spec, image, audio, _more_pictures(body, limits))
+    return _Asked(request, card, spec, image, audio, _more_pictures(body, request, limits))
 
 
-def _more_pictures(body: VideoBody, limits: Limits) -> dict[InputRole, NormalisedImage]:
-    """The last frame and the references, each in its role."""
+def _more_pictures(
+    body: VideoBody, request: VideoRequest, limits: Limits
+) -> dict[InputRole, NormalisedImage]:
+    """The last frame, the references and the keyframes, each in its role."""
     found = {}
     if body.last_image is not None:
         last = normalise_image(body.last_image, limits, param=LAST_FIELD)
@@ -251,6 +199,8 @@ def _more_pictures(body: VideoBody, limits: Limits) -> dict[InputRole, Normalise
     # No card takes more than there are roles.
     for role, data in zip(REFERENCES, body.reference_images, strict=False):
         found[role] = normalise_image(data, limits, param=REFERENCES_FIELD)
+    for role, keyframe in zip(KEYFRAMES, request.keyframes, strict=False):
+        found[role] = normalise_image(keyframe.image, limits, param=KEYFRAMES_FIELD)
     return found
 
 

@@ -1,19 +1,14 @@
 """A last frame and references: from the request to the worker, and refused where of no use."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from gateway.protocol import Assignment
 from gateway.services import Services
-from tests.support.api import PROMPT, Client, PaperWorker, png_bytes
+from tests.support.api import PROMPT, Client, PaperWorker
+from tests.support.pictures import colours, offer_pictures, part, url
 from tests.support.talking import data_url
-
-KINDS = "    kinds: [text_to_video, image_to_video]\n"
-COLOURS = {"red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255)}
 
 
 @pytest.fixture
@@ -25,31 +20,8 @@ def pictures() -> str:
 @pytest.fixture
 def config_dir(config_dir: Path, pictures: str) -> Path:
     """A catalogue whose default model says so."""
-    path = config_dir / "models.yaml"
-    old = path.read_text("utf-8")
-    assert KINDS in old
-    path.write_text(old.replace(KINDS, f"{KINDS}    pictures: {pictures}\n", 1), "utf-8")
+    offer_pictures(config_dir, pictures)
     return config_dir
-
-
-def url(colour: str) -> str:
-    """A picture of one colour as JSON carries it."""
-    return data_url(png_bytes(colour=colour), "image/png")
-
-
-def part(name: str, colour: str) -> tuple[str, tuple[str, bytes, str]]:
-    """A picture of one colour as a part of a form."""
-    return name, ("a.png", png_bytes(colour=colour), "image/png")
-
-
-def colours(client: Client, job: Assignment) -> dict[str, str]:
-    """The colour of every file that a worker fetches, by its role."""
-    names = {bytes(value): name for name, value in COLOURS.items()}
-    found = {}
-    for file in job.inputs:
-        with Image.open(io.BytesIO(client.http.get(file.url).content)) as image:
-            found[str(file.role)] = names[image.convert("RGB").tobytes()[:3]]
-    return found
 
 
 def test_first_and_last_frame_reach_the_worker(client: Client, worker: PaperWorker) -> None:
@@ -118,8 +90,8 @@ def test_nothing_of_them_stays_when_the_job_is_gone(client: Client, services: Se
 
 def test_the_model_list_says_who_takes_them(client: Client) -> None:
     by_id = {model["id"]: model["pictures"] for model in client.get("/models").json()["data"]}
-    assert by_id["reel-tiny"] == {"last_image": "taken", "reference_images": 2}
-    assert by_id["reel-avatar"] == {"last_image": "refused", "reference_images": 0}
+    assert by_id["reel-tiny"] == {"last_image": "taken", "reference_images": 2, "keyframes": 0}
+    assert by_id["reel-avatar"] == {"last_image": "refused", "reference_images": 0, "keyframes": 0}
 
 
 REFUSALS = [

@@ -24,7 +24,7 @@ from gateway.services import load_configuration
 from models.card import ModelCard
 from models.catalog import load_catalog
 from models.configfile import ConfigError
-from models.spec import Kind, VideoSpec
+from models.spec import Keyframe, Kind, VideoSpec
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "configs"
@@ -118,6 +118,20 @@ def test_a_cheaper_request_keeps_the_sound_where_it_can() -> None:
         found = cheaper_request(wanted, card, plan=plan, prices=prices, available=available)
         assert found is not None
         assert (found.generate_audio, found.mode) == kept
+
+
+def test_a_cheaper_request_with_keyframes_has_room_for_them_at_their_frames() -> None:
+    card, *_ = load_catalog(CONFIGS / "models.yaml").models
+    fps = {8: Decimal(1), 16: Decimal(2), 24: Decimal(3), 48: Decimal(4)}
+    modes = {"standard": Decimal(1), "pro": Decimal(2)}
+    prices = price_list("5", multipliers=Multipliers(fps=fps, mode=modes))
+    plan = load_configuration(CONFIGS).plans.plans[-1]
+    wanted = spec(33, 16, mode="pro")
+    placed = wanted.model_copy(update={"keyframes": (Keyframe(frame=32),)})
+    for available, rates in ((39, (16, 16)), (19, (8, None))):
+        for asked, rate in zip((wanted, placed), rates, strict=True):
+            found = cheaper_request(asked, card, plan=plan, prices=prices, available=available)
+            assert (found.fps if found else None) == rate, available
 
 
 def test_a_breakdown_prices_another_length_alike() -> None:

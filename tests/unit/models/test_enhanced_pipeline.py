@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from models.card import ModelCard, SpecError
+from models.cardparts import Pictures
 from models.enhance import pipeline as enhanced
 from models.enhance.interpolate import Interpolator
 from models.enhance.pipeline import EnhancedPipeline
 from models.enhance.upscale import Compact, Upscaler, load_upscaler, upscale
 from models.pipeline import Audio, Canceled, Clip, Frame, LoadFailed, StepCallback
 from models.registry import create_pipeline
-from models.spec import Kind, Stage, VideoSpec
+from models.spec import Keyframe, Kind, Stage, VideoSpec
 from tests.unit.models.conftest import CardFactory
 from tests.unit.models.test_enhance import write_model
 from workers.media.encode import encode_video
@@ -109,6 +110,20 @@ def test_the_renderer_sees_its_own_size_and_rate(
     assert {frame.shape for frame in frames} == {(128, 128, 3)}
     assert (clip.fps, clip.stage) == (Fraction(24), Stage.ENHANCING)
     assert clip.audio is SOUND
+
+
+def test_a_keyframe_is_at_a_frame_that_stays_as_the_model_makes_it(
+    make_card: CardFactory, ignore_steps: StepCallback
+) -> None:
+    card = make_card(enhance=OFFER, sizes=["64x64"], pictures={"keyframes": 1})
+    pipeline, inner = start(card)
+    spec = spec_of(card, "64x64", keyframes=(Keyframe(frame=6),))
+    (clip,) = pipeline.generate([spec], ignore_steps)
+    assert [each.frame for each in inner.specs[0].keyframes] == [2]
+    own = [*Renderer().frames(inner.specs[0])]
+    assert np.array_equal([*clip.frames][6], own[2])
+    with pytest.raises(SpecError, match="takes no keyframes"):
+        card.model_copy(update={"pictures": Pictures()}).check(spec)
 
 
 def test_what_needs_nothing_passes_untouched(card: ModelCard, ignore_steps: StepCallback) -> None:

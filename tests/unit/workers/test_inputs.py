@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import cast
 
-from gateway.protocol import REFERENCES, Assignment, InputFile, InputRole, LabelFields
+import pytest
+
+from gateway.protocol import KEYFRAMES, REFERENCES, Assignment, InputFile, InputRole, LabelFields
+from models.cardparts import MAX_KEYFRAMES, MAX_REFERENCES
+from models.spec import Keyframe, VideoSpec
 from tests.unit.workers.test_small_parts import ORDER
-from workers.gateway_client import GatewayClient
+from workers.gateway_client import GatewayClient, InputDamaged
 from workers.inputs import fetch_inputs
 from workers.spool import AttemptFolder
 
@@ -18,12 +22,12 @@ class PaperGateway:
         target.write_text(source.url, "utf-8")
 
 
-def test_pictures_go_where_their_roles_say(tmp_path: Path) -> None:
-    roles = [REFERENCES[1], InputRole.LAST_IMAGE, REFERENCES[0], InputRole.IMAGE]
+def fetched(folder: Path, roles: list[InputRole], **changes: object) -> VideoSpec:
+    """The spec of a job that comes with files in `roles`."""
     assignment = Assignment(
         job_id="job",
         attempt=1,
-        spec=ORDER.spec,
+        spec=ORDER.spec.model_copy(update=changes),
         inputs=[InputFile(role=role, url=role, sha256="", size_bytes=1) for role in roles],
         label=LabelFields(producer="p", produce_id="job"),
         deadline_s=1,
@@ -31,7 +35,25 @@ def test_pictures_go_where_their_roles_say(tmp_path: Path) -> None:
         heartbeat_s=1,
     )
     gateway = cast("GatewayClient", PaperGateway())
-    spec = fetch_inputs(gateway, assignment, AttemptFolder(tmp_path), give_up=lambda: False)
+    return fetch_inputs(gateway, assignment, AttemptFolder(folder), give_up=lambda: False)
+
+
+def test_there_are_as_many_roles_as_a_card_may_promise_pictures() -> None:
+    assert (len(REFERENCES), len(KEYFRAMES)) == (MAX_REFERENCES, MAX_KEYFRAMES)
+
+
+def test_keyframes_go_to_their_frames(tmp_path: Path) -> None:
+    keyframes = (Keyframe(frame=3), Keyframe(frame=9))
+    spec = fetched(tmp_path, [KEYFRAMES[1], KEYFRAMES[0]], keyframes=keyframes)
+    told = {each.frame: each.image and each.image.read_text("utf-8") for each in spec.keyframes}
+    assert told == {3: "keyframe_1", 9: "keyframe_2"}
+    with pytest.raises(InputDamaged, match="a keyframe came"):
+        fetched(tmp_path, [KEYFRAMES[2]], keyframes=keyframes)
+
+
+def test_pictures_go_where_their_roles_say(tmp_path: Path) -> None:
+    roles = [REFERENCES[1], InputRole.LAST_IMAGE, REFERENCES[0], InputRole.IMAGE]
+    spec = fetched(tmp_path, roles)
     assert spec.image is not None
     assert spec.last_image is not None
     found = [path.read_text("utf-8") for path in (spec.image, spec.last_image)]
