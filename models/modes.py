@@ -49,6 +49,29 @@ InnerFolder = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 LoraFile = Annotated[str, Field(pattern=r"^[\w][\w./-]*\.safetensors$")]
 
 
+class SecondPass(_Strict):
+    """The clip is sampled at half its size; its latents, enlarged, are noised again and refined.
+
+    The mode says how the first pass goes. The second has the prompt and the given frames of the
+    first, and no guidance.
+
+    Attributes:
+        sigmas: the noise schedule of the second pass, from the noise that it begins with towards 0,
+            one for every step.
+        upsampler: a folder inside the checkpoint folder with the network that enlarges latents.
+        lora: as of a mode, in the second pass alone.
+    """
+
+    sigmas: Annotated[list[float], Field(min_length=1)]
+    upsampler: InnerFolder = "latent_upsampler"
+    lora: LoraFile | None = None
+
+    @model_validator(mode="after")
+    def _sigmas_fall(self) -> "SecondPass":
+        _check_sigmas(self.sigmas)
+        return self
+
+
 class Mode(_Strict):
     """One way of sampling.
 
@@ -64,6 +87,7 @@ class Mode(_Strict):
         lora: a file of low-rank weights (`.safetensors`) inside the checkpoint folder.
         lora_2: as `lora`, of the second of two experts.
         attention: how attention is computed on a GPU; None for what PyTorch picks.
+        second_pass: what follows a first pass at half the size; None samples at full size at once.
     """
 
     num_inference_steps: Annotated[int, Field(ge=1)]
@@ -75,6 +99,7 @@ class Mode(_Strict):
     lora: LoraFile | None = None
     lora_2: LoraFile | None = None
     attention: AttentionBackend | None = None
+    second_pass: SecondPass | None = None
 
     @model_validator(mode="after")
     def _sigmas_fall(self) -> "Mode":
@@ -84,14 +109,29 @@ class Mode(_Strict):
             raise ValueError("sigmas are the whole schedule: leave out flow_shift")
         if len(self.sigmas) != self.num_inference_steps:
             raise ValueError(f"{self.num_inference_steps} steps need as many sigmas")
-        if sorted(self.sigmas, reverse=True) != self.sigmas or not 0 < self.sigmas[-1] <= 1:
-            raise ValueError("sigmas must fall from 1 towards 0")
+        _check_sigmas(self.sigmas)
         return self
+
+    @model_validator(mode="after")
+    def _has_one_lora_at_a_time(self) -> "Mode":
+        if self.lora and self.second_pass and self.second_pass.lora:
+            raise ValueError("lora works in both passes: leave out second_pass.lora, or lora")
+        return self
+
+    @property
+    def passes(self) -> "list[Mode | SecondPass]":
+        """What is sampled one after the other."""
+        return [self, self.second_pass] if self.second_pass else [self]
 
     @property
     def is_unguided(self) -> bool:
         """Whether a negative prompt would be ignored."""
         return self.guidance_scale is not None and self.guidance_scale <= 1
+
+
+def _check_sigmas(sigmas: list[float]) -> None:
+    if sorted(sigmas, reverse=True) != sigmas or not 0 < sigmas[-1] <= sigmas[0] <= 1:
+        raise ValueError("sigmas must fall from 1 towards 0")
 
 
 def _from_steps(value: Any) -> Any:  # noqa: ANN401 -- whatever the file holds

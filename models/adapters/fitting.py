@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from models.adapters.placement import Offload
 from models.adapters.sampling import SHIFTS
 from models.card import ModelCard
+from models.cardparts import parse_size
 from models.modes import Mode
 from models.pipeline import LoadFailed
 
@@ -89,6 +90,8 @@ def check_weights(
         is_shifted = mode.flow_shift is not None
         if is_shifted and not any(key in pipe.scheduler.config for key in SHIFTS):
             problem = f"mode {name}: flow_shift cannot be given to this model's scheduler"
+        if mode.second_pass and (odd := _without_half(card, grid)):
+            problem = f"mode {name}: second_pass: half of {odd[0]} is no multiple of {grid.pixels}"
     _raise_for(problem, card, folder)
 
 
@@ -99,7 +102,16 @@ def _problem_of_mode(adapter: "Family", card: ModelCard, mode: Mode) -> str | No
         return "a cache and option compile do not go together"
     if mode.sigmas is not None and not adapter.takes_sigmas:
         return "sigmas cannot be given to this model"
+    if mode.second_pass is not None and not adapter.takes_two_passes:
+        return "second_pass cannot be given to this model"
     return None
+
+
+def _without_half(card: ModelCard, grid: Grid) -> list[str]:
+    """The sizes that a model cannot make at half their sides."""
+    return [
+        size for size in card.sizes if any(side % (2 * grid.pixels) for side in parse_size(size))
+    ]
 
 
 def _raise_for(problem: str | None, card: ModelCard, folder: Path) -> None:
