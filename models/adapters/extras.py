@@ -36,7 +36,8 @@ class Extras:
         """
         if self.distilled and offload is not Offload.NONE:
             raise LoadFailed(
-                f"model {card.id}: distilled weights need all on the device, offload is {offload}"
+                f"model {card.id}: distilled weights need all on the device, offload is {offload}: "
+                "say offload none or take a larger device"
             )
         for model in self._models:
             model.to(device)

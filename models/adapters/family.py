@@ -105,7 +105,8 @@ class DiffusersAdapter(Family):
         """
         self.prepare(card, pipe)
         pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
-        offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
+        asked = str(card.options.get("offload", "auto"))
+        offload = place(pipe, card, device, asked, extras.num_bytes)
         extras.place(card, device, offload)
         if card.options.get("compile") and torch.device(device).type == "cuda":
             compile_blocks(pipe)
