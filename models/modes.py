@@ -1,8 +1,8 @@
 """How much work goes into a video: the modes of a model card, cheap and dear. Torch-free.
 
 A mode is a name that clients choose and plans allow, and everything about sampling that goes with
-it: steps, schedule, guidance, what is skipped. What is decided once when weights are loaded (their
-precision, where they lie, compilation) stands in the card's `options`, for all modes alike.
+it: steps, schedule, guidance, what is skipped, what is compiled. What is decided once when weights
+are loaded (their precision, where they lie) stands in the card's `options`, for all modes alike.
 """
 
 from typing import Annotated, Any, Literal
@@ -43,6 +43,28 @@ AttentionBackend = Literal[
     "xformers",
 ]
 """Names of diffusers, without those that would download a kernel."""
+
+CompileMode = Literal["default", "max-autotune-no-cudagraphs"]
+"""Names of PyTorch, without those that record CUDA graphs."""
+
+
+class Compilation(_Strict):
+    """How the blocks of the transformer are compiled, each whole; the words are those of PyTorch.
+
+    Attributes:
+        mode: how much is tried for speed; the first call takes the longer for it.
+        dynamic: whether one graph serves all shapes; None finds out from the second shape on.
+    """
+
+    mode: CompileMode = "default"
+    dynamic: bool | None = True
+
+
+def _from_true(value: Any) -> Any:  # noqa: ANN401 -- whatever the file holds
+    """`compile: true` is short for `compile: {}`, and `false` for leaving it out."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
 
 
 InnerFolder = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
@@ -87,6 +109,8 @@ class Mode(_Strict):
         lora: a file of low-rank weights (`.safetensors`) inside the checkpoint folder.
         lora_2: as `lora`, of the second of two experts.
         attention: how attention is computed on a GPU; None for what PyTorch picks.
+        compile: how the blocks of the transformer are compiled, on a GPU; None runs them as they
+            are. Not with a cache, whose hooks replace what would be compiled.
         second_pass: what follows a first pass at half the size; None samples at full size at once.
     """
 
@@ -99,6 +123,7 @@ class Mode(_Strict):
     lora: LoraFile | None = None
     lora_2: LoraFile | None = None
     attention: AttentionBackend | None = None
+    compile: Annotated[Compilation | None, BeforeValidator(_from_true)] = None
     second_pass: SecondPass | None = None
 
     @model_validator(mode="after")
@@ -110,6 +135,12 @@ class Mode(_Strict):
         if len(self.sigmas) != self.num_inference_steps:
             raise ValueError(f"{self.num_inference_steps} steps need as many sigmas")
         _check_sigmas(self.sigmas)
+        return self
+
+    @model_validator(mode="after")
+    def _compiles_what_no_cache_replaces(self) -> "Mode":
+        if self.compile is not None and self.cache is not None:
+            raise ValueError("a cache and compile do not go together")
         return self
 
     @model_validator(mode="after")

@@ -43,8 +43,13 @@ class Extras:
             model.to(device)
 
     @property
+    def transformers(self) -> list[Any]:
+        """Those that stand in for the model's."""
+        return [each.transformer for each in self.distilled.values()]
+
+    @property
     def _models(self) -> list[Any]:
-        return [*(each.transformer for each in self.distilled.values()), *self.upsamplers.values()]
+        return [*self.transformers, *self.upsamplers.values()]
 
 
 def read_extras(

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from models.adapters.common import StepBar, memory_errors_named
-from models.adapters.denoisers import compile_blocks, transformers_of
+from models.adapters.denoisers import store_in_float8, transformers_of
 from models.adapters.distilled import distilled_in_force
 from models.adapters.extras import Extras, read_extras
-from models.adapters.fitting import check_card, check_weights
+from models.adapters.fitting import check_card, check_offload, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
 from models.adapters.placement import Offload, arrange, device_bytes, place
@@ -105,11 +105,13 @@ class DiffusersAdapter(Family):
         """
         self.prepare(card, pipe)
         pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
+        if "weights" in card.options:
+            for transformer in (*transformers_of(pipe), *extras.transformers):
+                store_in_float8(transformer)
         asked = str(card.options.get("offload", "auto"))
         offload = place(pipe, card, device, asked, extras.num_bytes)
+        check_offload(card, offload)
         extras.place(card, device, offload)
-        if card.options.get("compile") and torch.device(device).type == "cuda":
-            compile_blocks(pipe)
         prompts = PromptCache(int(card.options.get("prompt_cache_bytes", self.prompt_cache_bytes)))
         self._loaded = Loaded(card, device, pipelines, offload, prompts, extras)
 
