@@ -62,6 +62,7 @@ class Family(ABC):
         prompt_cache_bytes: of encoded prompts that are kept, unless the card says otherwise.
         takes_sigmas: whether a mode may give the whole noise schedule.
         takes_two_passes: whether it has `read_upsampler` and heeds `second_pass` of a mode.
+        can_be_split: whether several devices can share one of its clips.
         makes_sound: whether it has `make_sound`; a card may offer sound only then.
     """
 
@@ -73,6 +74,7 @@ class Family(ABC):
     prompt_cache_bytes: ClassVar[int] = 256 << 20
     takes_sigmas: ClassVar[bool] = False
     takes_two_passes: ClassVar[bool] = False
+    can_be_split: ClassVar[bool] = False
     makes_sound: ClassVar[bool] = False
 
     def stock_class(self, class_name: str) -> Any:  # noqa: ANN401 -- diffusers is untyped

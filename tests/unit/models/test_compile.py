@@ -141,9 +141,8 @@ def test_nothing_is_compiled_for_a_cpu(folder: Path) -> None:
 
 
 def test_true_is_short_for_the_settings_of_pytorch() -> None:
-    modes = [
-        Mode.model_validate({"num_inference_steps": 4, "compile": how}) for how in (True, {}, False)
-    ]
+    ways: list[object] = [True, {}, False]
+    modes = [Mode.model_validate({"num_inference_steps": 4, "compile": how}) for how in ways]
     assert [mode.compile for mode in modes] == [Compilation(), Compilation(), None]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import LTX2LatentUpsamplePipeline
+from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
 from diffusers.pipelines.ltx2.utils import STAGE_2_DISTILLED_SIGMA_VALUES
 from pydantic import ValidationError
 
@@ -99,7 +100,7 @@ def test_the_second_pass_begins_with_what_the_first_made_enlarged(
 
 def ltx2_upsampler(folder: Path) -> Any:
     """The network itself."""
-    return ltx2.LTX2LatentUpsamplerModel.from_pretrained(folder / "latent_upsampler")
+    return LTX2LatentUpsamplerModel.from_pretrained(folder / "latent_upsampler")
 
 
 def test_both_passes_count_and_either_can_be_canceled(folder: Path) -> None:
