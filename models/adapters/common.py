@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -81,9 +80,11 @@ class StepBar:
     """Stands in for the tqdm bar of a diffusers pipeline and reports denoising steps.
 
     Unlike `callback_on_step_end`, every pipeline of diffusers has a bar. An exception from the
-    callback passes through the pipeline, which ends the batch at this step.
+    callback passes through the pipeline, which ends the batch at this step. A pipeline that counts
+    anew, or is called again, asks for another bar: it gets this one, which counts on.
 
-    `take_previews` is asked for the previews of every step; `done` steps came before.
+    `total`: denoising steps of the whole batch. `take_previews` is asked for the previews of every
+    step.
     """
 
     def __init__(
@@ -91,12 +92,15 @@ class StepBar:
         total: int,
         on_step: StepCallback,
         take_previews: Callable[[], Sequence[Frame]] = tuple,
-        done: int = 0,
     ) -> None:
         self._total = total
         self._on_step = on_step
         self._take_previews = take_previews
-        self._done = done
+        self._done = 0
+
+    def __call__(self, *_: object, **__: object) -> Self:
+        """The bar that a pipeline asks for."""
+        return self
 
     def __enter__(self) -> Self:
         return self
@@ -113,20 +117,6 @@ class StepBar:
         """Count `steps` more denoising steps."""
         self._done += steps
         self._on_step(Stage.DENOISING, self._done, self._total, self._take_previews())
-
-
-def make_bars(
-    on_step: StepCallback, take_previews: Callable[[], Sequence[Frame]], num_bars: int
-) -> Callable[..., StepBar]:
-    """What a pipeline asks for its bars, `num_bars` of them in a batch, one after another."""
-    numbers = count()
-
-    def bar(iterable: object = None, total: int | None = None) -> StepBar:
-        del iterable  # pipelines of video count their steps themselves
-        steps = total or 1
-        return StepBar(steps * num_bars, on_step, take_previews, done=steps * next(numbers))
-
-    return bar
 
 
 def weight_bytes(parts: Iterable[object]) -> int:

@@ -4,14 +4,13 @@ They lie in a folder inside the checkpoint's, named by `distilled` of a mode: `t
 diffusers saves it, of the model's class and shape, and `scheduler` where it needs another one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.adapters.common import weight_bytes
-from models.adapters.placement import Offload
+from models.adapters.folder import read_model
 from models.card import ModelCard
 from models.modes import Mode
 from models.pipeline import LoadFailed
@@ -50,24 +49,6 @@ def read_distilled(pipe: Any, card: ModelCard, folder: Path) -> DistilledParts: 
     return found
 
 
-def place_distilled(parts: DistilledParts, card: ModelCard, device: str, offload: Offload) -> None:
-    """Bring them onto `device`.
-
-    Raises:
-        LoadFailed: the model's weights wait in host memory, so there is no room for a second set.
-    """
-    if parts and offload is not Offload.NONE:
-        message = f"model {card.id}: distilled weights need all on the device, offload is {offload}"
-        raise LoadFailed(message)
-    for part in parts.values():
-        part.transformer.to(device)
-
-
-def distilled_bytes(parts: Iterable[Distilled]) -> int:
-    """Bytes of their weights."""
-    return weight_bytes([part.transformer for part in parts])
-
-
 @contextmanager
 def distilled_in_force(pipe: Any, mode: Mode, parts: DistilledParts) -> Iterator[None]:  # noqa: ANN401
     """Have `pipe` sample with the weights of `mode` inside the block."""
@@ -86,19 +67,11 @@ def _read(pipe: Any, folder: Path) -> Distilled:  # noqa: ANN401 -- untyped
     if not (folder / "transformer").is_dir():
         raise ValueError("has no folder transformer")
     model = pipe.transformer
-    transformer, about = type(model).from_pretrained(
-        folder / "transformer",
-        torch_dtype=model.dtype,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    if missing := about["missing_keys"]:
-        raise ValueError(f"has no {min(missing)} in its files, {len(missing)} are missing")
+    transformer = read_model(type(model), folder / "transformer", model.dtype)
     other = [key for key in SAME if transformer.config.get(key) != model.config.get(key)]
     if other:
         raise ValueError(f"is of another model: its {', '.join(other)} differ")
-    return Distilled(transformer.eval(), _read_scheduler(pipe, folder))
+    return Distilled(transformer, _read_scheduler(pipe, folder))
 
 
 def _read_scheduler(pipe: Any, folder: Path) -> Any:  # noqa: ANN401 -- untyped

@@ -8,21 +8,15 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from models.adapters.common import make_bars, memory_errors_named
-from models.adapters.denoisers import compile_blocks, transformers_of
-from models.adapters.distilled import (
-    DistilledParts,
-    distilled_bytes,
-    distilled_in_force,
-    place_distilled,
-    read_distilled,
-)
-from models.adapters.fitting import check_card, check_weights
+from models.adapters.common import StepBar, memory_errors_named
+from models.adapters.denoisers import store_in_float8, transformers_of
+from models.adapters.distilled import distilled_in_force
+from models.adapters.extras import Extras, read_extras
+from models.adapters.fitting import check_card, check_offload, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
 from models.adapters.lora import load_loras
 from models.adapters.placement import Offload, arrange, device_bytes, place
@@ -31,11 +25,12 @@ from models.adapters.prompts import PromptCache
 from models.adapters.quirks import Family, Loaded, Sample
 from models.adapters.sampling import mode_in_force, report_skips
 from models.card import ModelCard
+from models.modes import Mode
 from models.pipeline import Clip, LoadFailed, StepCallback
 from models.spec import Kind, Stage, VideoSpec
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-NOTHING_DISTILLED: DistilledParts = MappingProxyType({})
+NO_EXTRAS = Extras()
 ALL_THREADS = torch.get_num_threads()
 
 
@@ -59,7 +54,7 @@ class DiffusersAdapter(Family):
         if loaded is None:
             return 0
         weights = device_bytes(next(iter(loaded.pipelines.values())), loaded.offload)
-        weights += distilled_bytes(loaded.distilled.values())
+        weights += loaded.extras.num_bytes
         return weights + (0 if loaded.is_on_gpu else loaded.prompts.num_bytes)
 
     @property
@@ -87,7 +82,7 @@ class DiffusersAdapter(Family):
             pipe = read_pipeline(self.stock_class(class_name), folder, dtypes)
             check_weights(self, card, folder, pipe)
             load_loras(pipe, card, folder)
-            self.adopt(card, pipe, device, read_distilled(pipe, card, folder))
+            self.adopt(card, pipe, device, read_extras(self, pipe, card, folder))
         except LoadFailed:
             raise
         except Exception as error:
@@ -102,7 +97,7 @@ class DiffusersAdapter(Family):
         card: ModelCard,
         pipe: Any,  # noqa: ANN401 -- untyped
         device: str,
-        distilled: DistilledParts = NOTHING_DISTILLED,
+        extras: Extras = NO_EXTRAS,
     ) -> None:
         """Serve `card` with `pipe`, the last step of `load`; its weights go to `device`.
 
@@ -110,12 +105,15 @@ class DiffusersAdapter(Family):
         """
         self.prepare(card, pipe)
         pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
-        offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
-        place_distilled(distilled, card, device, offload)
-        if card.options.get("compile") and torch.device(device).type == "cuda":
-            compile_blocks(pipe)
+        if "weights" in card.options:
+            for transformer in (*transformers_of(pipe), *extras.transformers):
+                store_in_float8(transformer)
+        asked = str(card.options.get("offload", "auto"))
+        offload = place(pipe, card, device, asked, extras.num_bytes)
+        check_offload(card, offload)
+        extras.place(card, device, offload)
         prompts = PromptCache(int(card.options.get("prompt_cache_bytes", self.prompt_cache_bytes)))
-        self._loaded = Loaded(card, device, pipelines, offload, prompts, distilled)
+        self._loaded = Loaded(card, device, pipelines, offload, prompts, extras)
 
     def generate(
         self, specs: Sequence[VideoSpec], on_step: StepCallback, *, low_memory: bool = False
@@ -137,8 +135,8 @@ class DiffusersAdapter(Family):
         presets = loaded.card.low_memory if low_memory else {}
         groups = [specs] if self._is_one_call(loaded, specs) else [[spec] for spec in specs]
         calls = [self._arguments(loaded, group) for group in groups]
-        num_bars = len(calls) * self.count_bars(loaded.card, pipe, first)
-        on_step(Stage.DENOISING, 0, first.num_inference_steps * num_bars)
+        num_steps = len(calls) * self.count_steps(loaded.card, pipe, first)
+        on_step(Stage.DENOISING, 0, num_steps)
         is_tiled = bool(presets.get("vae_tiling"))
         with memory_errors_named(f"{len(specs)} x {first.size}, {first.num_frames} frames"):
             is_sparing = presets.get("offload") == Offload.MODEL
@@ -199,12 +197,13 @@ class DiffusersAdapter(Family):
         pipe, mode = loaded.pipelines[first.kind], loaded.card.modes[first.mode]
         samples: list[Sample] = []
         # Previews are of all clips of the batch at once.
-        maker = self.make_previews(first) if is_watched and len(calls) == 1 else None
-        num_bars = len(calls) * self.count_bars(loaded.card, pipe, first)
-        pipe.progress_bar = make_bars(on_step, maker.take if maker else tuple, num_bars)
+        is_shown = is_watched and len(calls) == 1
+        maker = self.make_previews(_first_pass(first, mode)) if is_shown else None
+        num_steps = len(calls) * self.count_steps(loaded.card, pipe, first)
+        pipe.progress_bar = StepBar(num_steps, on_step, maker.take if maker else tuple)
         fuse_guidance = is_watched and bool(loaded.card.options.get("fuse_guidance"))
         with (
-            distilled_in_force(pipe, mode, loaded.distilled),
+            distilled_in_force(pipe, mode, loaded.extras.distilled),
             mode_in_force(
                 pipe, mode, on_gpu=loaded.is_on_gpu, fuse_guidance=fuse_guidance
             ) as meter,
@@ -261,6 +260,13 @@ def _num_tokens(card: ModelCard, pipe: Any) -> int | None:  # noqa: ANN401 -- un
     if stock is None:
         return None
     return int(card.options.get("max_sequence_length", stock.default))
+
+
+def _first_pass(spec: VideoSpec, mode: Mode) -> VideoSpec:
+    """What the first pass of `spec` makes: the clip, at half its size if another pass follows."""
+    if mode.second_pass is None:
+        return spec
+    return spec.model_copy(update={"width": spec.width // 2, "height": spec.height // 2})
 
 
 def _only_shape(specs: Sequence[VideoSpec]) -> VideoSpec:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.adapters.denoisers import repeated_blocks, transformers_of
 from models.adapters.placement import Offload
 from models.adapters.sampling import SHIFTS
 from models.card import ModelCard
-from models.cardparts import Pictures
+from models.cardparts import Pictures, parse_size
 from models.modes import Mode
 from models.pipeline import LoadFailed
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 LOW_MEMORY_OPTIONS = frozenset({"offload", "vae_tiling"})
 MAX_THREADS = 256
 COMMON_OPTIONS = frozenset(
-    {"compile", "dtype", "fuse_guidance", "offload", "prompt_cache_bytes", "threads"}
+    {"dtype", "fuse_guidance", "offload", "prompt_cache_bytes", "threads", "weights"}
 )
+FLOAT8 = "float8"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def check_card(adapter: "Family", card: ModelCard, folder: Path) -> None:
         problem = f"option threads must be from 1 to {MAX_THREADS}"
     if int(card.options.get("prompt_cache_bytes", 0)) < 0:
         problem = "option prompt_cache_bytes must be 0 or more"
+    if (weights := card.options.get("weights", FLOAT8)) != FLOAT8:
+        problem = f"option weights must be {FLOAT8}, not {weights}"
     if card.audio == "out" and not adapter.makes_sound:
         problem = "audio must not be out: this model makes no sound"
     if card.low_memory.get("offload", Offload.MODEL) != Offload.MODEL:
@@ -85,6 +89,10 @@ def check_weights(
         is_shifted = mode.flow_shift is not None
         if is_shifted and not any(key in pipe.scheduler.config for key in SHIFTS):
             problem = f"mode {name}: flow_shift cannot be given to this model's scheduler"
+        if mode.compile and not all(map(repeated_blocks, transformers_of(pipe))):
+            problem = f"mode {name}: compile: this model's transformer has no blocks to compile"
+        if mode.second_pass and (odd := _without_half(card, grid)):
+            problem = f"mode {name}: second_pass: half of {odd[0]} is no multiple of {grid.pixels}"
     _raise_for(problem, card, folder)
 
 
@@ -99,14 +107,37 @@ def _problem_of_pictures(given: Pictures, able: Pictures) -> str | None:
     return None
 
 
+def check_offload(card: ModelCard, offload: Offload) -> None:
+    """Refuse modes that need what `offload`, once it is decided, does not leave.
+
+    Raises:
+        LoadFailed: names the mode.
+    """
+    for name, mode in card.modes.items():
+        if mode.compile is not None and offload is Offload.GROUP:
+            raise LoadFailed(
+                f"model {card.id}: mode {name}: compile and offload group do not go together: "
+                "leave compile out, or take a larger device"
+            )
+
+
 def _problem_of_mode(adapter: "Family", card: ModelCard, mode: Mode) -> str | None:
     if mode.cache is not None and mode.cache.kind not in adapter.caches:
         return f"cache {mode.cache.kind} skips nothing with this model"
-    if mode.cache is not None and card.options.get("compile"):
-        return "a cache and option compile do not go together"
+    if mode.compile is not None and "weights" in card.options:
+        return "compile and option weights do not go together"
     if mode.sigmas is not None and not adapter.takes_sigmas:
         return "sigmas cannot be given to this model"
+    if mode.second_pass is not None and not adapter.takes_two_passes:
+        return "second_pass cannot be given to this model"
     return None
+
+
+def _without_half(card: ModelCard, grid: Grid) -> list[str]:
+    """The sizes that a model cannot make at half their sides."""
+    return [
+        size for size in card.sizes if any(side % (2 * grid.pixels) for side in parse_size(size))
+    ]
 
 
 def _raise_for(problem: str | None, card: ModelCard, folder: Path) -> None:

@@ -77,6 +77,16 @@ def read_pipeline(
     return pipe
 
 
+def read_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:  # noqa: ANN401 -- untyped
+    """The diffusers model of class `kind` in `folder`, in host memory; see `read_pipeline`."""
+    model, about = kind.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    if missing := sorted(about["missing_keys"]):
+        raise ValueError(f"has no {missing[0]} in its files, {len(missing)} are missing")
+    return model.eval()
+
+
 def _read_encoders(folder: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:
     """The parts that transformers reads, by name; it would make up weights that are missing."""
     read: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.card import ModelCard
-from models.modes import Mode
+from models.modes import Mode, SecondPass
 from models.pipeline import LoadFailed
 
 FIRST, SECOND = "transformer", "transformer_2"
@@ -21,7 +21,7 @@ def load_loras(pipe: Any, card: ModelCard, folder: Path) -> None:  # noqa: ANN40
         LoadFailed: a file is missing, broken, or made for other weights; names mode and file.
     """
     for name, mode in card.modes.items():
-        for part, file in _files(mode):
+        for part, file in (each for sampling in mode.passes for each in _files(sampling)):
             try:
                 _load(pipe, part, folder, file)
             except _Unfit as problem:
@@ -30,10 +30,10 @@ def load_loras(pipe: Any, card: ModelCard, folder: Path) -> None:  # noqa: ANN40
 
 
 @contextmanager
-def loras_in_force(pipe: Any, mode: Mode) -> Iterator[None]:  # noqa: ANN401 -- untyped
-    """Have the LoRAs of `mode`, and no others, work inside the block."""
+def loras_in_force(pipe: Any, sampling: Mode | SecondPass) -> Iterator[None]:  # noqa: ANN401
+    """Have the LoRAs of `sampling` work inside the block."""
     with ExitStack() as stack:
-        for part, file in _files(mode):
+        for part, file in _files(sampling):
             for carrier in _carriers(pipe, part, file):
                 carrier.set_adapters(lora_name(file))
                 carrier.enable_lora()
@@ -50,9 +50,10 @@ class _Unfit(Exception):
     """Why a LoRA file is of no use here."""
 
 
-def _files(mode: Mode) -> list[tuple[str, str]]:
-    """The component and the file of every LoRA of `mode`."""
-    files = ((FIRST, mode.lora), (SECOND, mode.lora_2))
+def _files(sampling: Mode | SecondPass) -> list[tuple[str, str]]:
+    """The component and the file of every LoRA of `sampling`."""
+    second = sampling.lora_2 if isinstance(sampling, Mode) else None
+    files = ((FIRST, sampling.lora), (SECOND, second))
     return [(part, file) for part, file in files if file is not None]
 
 

@@ -6,6 +6,7 @@ denoised together, whether the sound is wanted or not.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.adapters.common import load_image, refuse_pictures
 from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import Grid
 from models.adapters.ltx2_decode import decode_in_time_tiles
+from models.adapters.ltx2_passes import Refinement, read_upsampler, sample_in_two_passes
 from models.adapters.pixels import decode_whole, to_frames
 from models.adapters.placement import bring
 from models.adapters.previews import PreviewMaker, TwoPointPrediction
@@ -75,6 +77,7 @@ class LTX2Adapter(DiffusersAdapter):
     # It keeps what all 49 layers of its encoder say: 385 MB for a prompt of 1024 tokens.
     prompt_cache_bytes: ClassVar[int] = 1 << 30
     takes_sigmas: ClassVar[bool] = True
+    takes_two_passes: ClassVar[bool] = True
     makes_sound: ClassVar[bool] = True
 
     @override
@@ -108,6 +111,10 @@ class LTX2Adapter(DiffusersAdapter):
         return None
 
     @override
+    def read_upsampler(self, pipe: Any, folder: Path) -> Any:
+        return read_upsampler(pipe, folder)
+
+    @override
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:
         # Given frames are those of all clips of a call.
         return not any(spec.kind is Kind.IMAGE_TO_VIDEO or spec.keyframes for spec in specs)
@@ -129,13 +136,17 @@ class LTX2Adapter(DiffusersAdapter):
             ratio = loaded.pipelines[first.kind].vae_temporal_compression_ratio
             arguments["conditions"] = _given_frames(first, ratio)
             arguments["generator"] = torch.Generator(loaded.device).manual_seed(first.seed)
+        if second_pass := loaded.card.modes[first.mode].second_pass:
+            upsampler = loaded.extras.upsamplers[second_pass.upsampler]
+            arguments["refinement"] = Refinement(second_pass, upsampler, NO_GUIDANCE)
         return arguments
 
     @override
     def call(self, pipe: Any, arguments: dict[str, Any]) -> list[Sample]:
-        made = _pipe_for(pipe, arguments)(**arguments, output_type="latent")
-        rows = range(len(made.frames))
-        return [Sample(made.frames[row : row + 1], made.audio[row : row + 1]) for row in rows]
+        plain = {name: value for name, value in arguments.items() if name != "refinement"}
+        if "refinement" in arguments:
+            return sample_in_two_passes(_call_once, pipe, plain, arguments["refinement"])
+        return _call_once(pipe, plain)
 
     @override
     def make_previews(self, first: VideoSpec) -> PreviewMaker:
@@ -204,6 +215,12 @@ def _given_frames(spec: VideoSpec, ratio: int) -> list[Any]:
         first = load_image(spec.image, spec.width, spec.height)
         conditions.insert(0, LTX2VideoCondition(frames=first, index=0))
     return conditions
+
+
+def _call_once(pipe: Any, arguments: dict[str, Any]) -> list[Sample]:  # noqa: ANN401 -- untyped
+    made = _pipe_for(pipe, arguments)(**arguments, output_type="latent")
+    rows = range(len(made.frames))
+    return [Sample(made.frames[row : row + 1], made.audio[row : row + 1]) for row in rows]
 
 
 def _decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped

@@ -43,6 +43,9 @@ from models.registry import create_pipeline
 from models.spec import Stage, VideoSpec
 
 OPTIONS = {"renderer", "devices"}
+UNSPLIT = ("cache", "second_pass", "distilled", "compile")
+"""Keys of modes that work on whole transformers, or on others than those that are split."""
+
 ANSWER_S = 60.0
 """How long a rank may take to say that it is done, once rank 0 is."""
 
@@ -73,6 +76,7 @@ class ContextParallel:
         """
         ranks = plan_ranks(card, device)
         inner_card = _inner_card(card)
+        _check_modes(_create(inner_card), inner_card)
         context = multiprocessing.get_context("spawn")
         for rank in ranks[1:]:
             ours, theirs = context.Pipe()
@@ -191,6 +195,8 @@ def _load_rank(card: ModelCard, rank: Rank) -> VideoPipeline:
         )
     inner = _create(card)
     inner.load(card, rank.device)
+    if unable := [part for part in inner.transformers if part._cp_plan is None]:  # noqa: SLF001
+        raise LoadFailed(f"model {card.id}: a {type(unable[0]).__name__} cannot be split")
     # "Anything": head counts and token counts need not divide by the number of ranks.
     config = ContextParallelConfig(ulysses_degree=rank.count, ulysses_anything=True)
     diffusers_logging.set_verbosity_error()
@@ -207,6 +213,20 @@ def _create(card: ModelCard) -> DiffusersAdapter:
     if not isinstance(inner, DiffusersAdapter):
         raise LoadFailed(f"model {card.id}: renderer {card.adapter} is not over diffusers")
     return inner
+
+
+def _check_modes(inner: DiffusersAdapter, card: ModelCard) -> None:
+    """Refuse what ranks that see a part of the clip would compute wrongly, or not together.
+
+    Raises:
+        LoadFailed: names the family, or the mode and its key.
+    """
+    if not inner.can_be_split:
+        raise LoadFailed(f"model {card.id}: renderer {card.adapter} cannot be split over devices")
+    for name, mode in card.modes.items():
+        if found := [key for key in UNSPLIT if getattr(mode, key) is not None]:
+            message = f"model {card.id}: mode {name}: {found[0]} and parallel do not go together"
+            raise LoadFailed(message)
 
 
 def _inner_card(card: ModelCard) -> ModelCard:

@@ -38,26 +38,37 @@ class Placement:
     reason: str
 
 
-def choose_placement(parts: dict[str, int], free_bytes: int) -> Placement:
+def choose_placement(parts: dict[str, int], free_bytes: int, extra_bytes: int = 0) -> Placement:
     """The fastest way that leaves room to work.
 
     Args:
         parts: bytes of weights by component.
         free_bytes: free on the device.
+        extra_bytes: of weights that only some modes use; they lie on the device whatever waits.
     """
     limit = int(free_bytes * (1 - ROOM_TO_WORK))
     total, name = sum(parts.values()), max(parts, key=parts.__getitem__)
-    if total <= limit:
-        return Placement(Offload.NONE, f"all weights, {total} bytes, fit into {limit}")
-    if parts[name] <= limit:
-        return Placement(
-            Offload.MODEL, f"{total} bytes do not fit into {limit}; {name}, {parts[name]}, does"
-        )
-    return Placement(Offload.GROUP, f"{name} alone, {parts[name]} bytes, does not fit into {limit}")
+    beside = f" and {extra_bytes} of single modes" if extra_bytes else ""
+    if total + extra_bytes <= limit:
+        return Placement(Offload.NONE, f"all weights, {total} bytes{beside}, fit into {limit}")
+    largest = parts[name]
+    if largest + extra_bytes <= limit:
+        reason = f"{total} bytes{beside} do not fit into {limit}; {name}, {largest}{beside}, does"
+        return Placement(Offload.MODEL, reason)
+    reason = f"{name} alone, {largest} bytes{beside}, does not fit into {limit}"
+    return Placement(Offload.GROUP, reason)
 
 
-def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # noqa: ANN401 -- untyped
+def place(
+    pipe: Any,  # noqa: ANN401 -- untyped
+    card: ModelCard,
+    device: str,
+    asked: str,
+    extra_bytes: int = 0,
+) -> Offload:
     """Bring `pipe` onto `device`; `asked` is an `Offload` or `auto`.
+
+    `extra_bytes`: of weights beside it that the caller brings there too.
 
     Raises:
         LoadFailed: it has too little room; names the bytes that are needed and that are free.
@@ -67,10 +78,10 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
     if asked != "auto":
         placement = Placement(Offload(asked), "the card says so")
     elif free_bytes is not None:
-        placement = choose_placement(part_bytes(pipe), free_bytes)
+        placement = choose_placement(part_bytes(pipe), free_bytes, extra_bytes)
     else:
         placement = Placement(Offload.NONE, f"weights stay in the memory of a {where.type}")
-    needed_bytes = device_bytes(pipe, placement.offload)
+    needed_bytes = device_bytes(pipe, placement.offload) + extra_bytes
     if free_bytes is not None and needed_bytes > free_bytes:
         remedy = "free some of it" if asked in ("auto", "group") else "let option offload be auto"
         raise LoadFailed(
@@ -78,7 +89,12 @@ def place(pipe: Any, card: ModelCard, device: str, asked: str) -> Offload:  # no
             f"bytes on {device}, {free_bytes} are free: {remedy} or take a larger device"
         )
     log.info(
-        "weights_placed", model=card.id, offload=placement.offload.value, reason=placement.reason
+        "weights_placed",
+        model=card.id,
+        offload=placement.offload.value,
+        reason=placement.reason,
+        needed_bytes=needed_bytes,
+        extra_bytes=extra_bytes,
     )
     if placement.offload is Offload.NONE:
         pipe.to(device)

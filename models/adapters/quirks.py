@@ -7,12 +7,13 @@ how latents are turned into what comes next. Most of it has a way that most fami
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import diffusers
 import torch
 
-from models.adapters.distilled import DistilledParts
+from models.adapters.extras import Extras
 from models.adapters.fitting import Grid
 from models.adapters.placement import Offload
 from models.adapters.previews import PreviewMaker
@@ -40,7 +41,7 @@ class Loaded:
     pipelines: dict[Kind, Any]
     offload: Offload
     prompts: PromptCache
-    distilled: DistilledParts
+    extras: Extras
 
     @property
     def is_on_gpu(self) -> bool:
@@ -60,6 +61,8 @@ class Family(ABC):
             have `negative_` before them.
         prompt_cache_bytes: of encoded prompts that are kept, unless the card says otherwise.
         takes_sigmas: whether a mode may give the whole noise schedule.
+        takes_two_passes: whether it has `read_upsampler` and heeds `second_pass` of a mode.
+        can_be_split: whether several devices can share one of its clips.
         makes_sound: whether it has `make_sound`; a card may offer sound only then.
     """
 
@@ -70,6 +73,8 @@ class Family(ABC):
     embeddings: ClassVar[tuple[str, ...]] = ("prompt_embeds",)
     prompt_cache_bytes: ClassVar[int] = 256 << 20
     takes_sigmas: ClassVar[bool] = False
+    takes_two_passes: ClassVar[bool] = False
+    can_be_split: ClassVar[bool] = False
     makes_sound: ClassVar[bool] = False
 
     def stock_class(self, class_name: str) -> Any:  # noqa: ANN401 -- diffusers is untyped
@@ -133,10 +138,19 @@ class Family(ABC):
         """Put options of `card` on the pipeline, once."""
         del card, pipe
 
-    def count_bars(self, card: ModelCard, pipe: Any, first: VideoSpec) -> int:  # noqa: ANN401
-        """How often one call begins to count its steps anew."""
-        del card, pipe, first
-        return 1
+    def read_upsampler(self, pipe: Any, folder: Path) -> Any:  # noqa: ANN401 -- untyped
+        """What enlarges latents of `pipe` between two passes.
+
+        Raises:
+            Exception: the weights in `folder` are missing, broken or of another model.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes no second pass")
+
+    def count_steps(self, card: ModelCard, pipe: Any, first: VideoSpec) -> int:  # noqa: ANN401
+        """Denoising steps of one call."""
+        del pipe
+        second_pass = card.modes[first.mode].second_pass
+        return first.num_inference_steps + (len(second_pass.sigmas) if second_pass else 0)
 
     def can_batch(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> bool:
         """Whether one call takes all of `specs`, two or more."""

@@ -14,7 +14,7 @@ import torch
 from diffusers import FirstBlockCacheConfig, TaylorSeerCacheConfig
 from diffusers.models.attention_dispatch import attention_backend
 
-from models.adapters.denoisers import last_block, transformers_of
+from models.adapters.denoisers import blocks_compiled, last_block, transformers_of
 from models.adapters.guidance import guidance_fused
 from models.adapters.lora import loras_in_force
 from models.modes import Mode, StepCache
@@ -74,8 +74,9 @@ def mode_in_force(
 ) -> Iterator[SkipMeter]:
     """Sample in `mode` inside the block.
 
-    A name of `mode.attention` matters `on_gpu` only: a CPU has one way of computing it. A step
-    cache decides for each of the two calls of guidance, so with one they are not fused.
+    `mode.attention` and `mode.compile` matter `on_gpu` only: a CPU has one way of computing
+    attention, and a compiler of C++ is not on every machine. A step cache decides for each of the
+    two calls of guidance, so with one they are not fused; without one there is nothing to count.
     """
     meter = SkipMeter()
     with ExitStack() as stack:
@@ -90,10 +91,13 @@ def mode_in_force(
             stack.enter_context(attention_backend(mode.attention))
         stack.callback(meter.stop)
         for transformer in transformers_of(pipe):
-            meter.watch(transformer)
+            if mode.compile is not None and on_gpu:
+                stack.enter_context(blocks_compiled(transformer, mode.compile))
             if fuse_guidance and mode.cache is None:
                 stack.enter_context(guidance_fused(transformer))
             if mode.cache is not None:
+                # Only here: a hook inside a compiled block would be compiled too.
+                meter.watch(transformer)
                 transformer.enable_cache(cache_config(mode.cache))
                 stack.callback(transformer.disable_cache)
         yield meter

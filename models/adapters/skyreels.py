@@ -84,13 +84,14 @@ class SkyReelsAdapter(DiffusersAdapter):
         return is_short and specs[0].kind is Kind.TEXT_TO_VIDEO
 
     @override
-    def count_bars(self, card: ModelCard, pipe: Any, first: VideoSpec) -> int:
+    def count_steps(self, card: ModelCard, pipe: Any, first: VideoSpec) -> int:
         window, stride = _window(card), pipe.vae_scale_factor_temporal
         base, overlap, frames = (
             (each - 1) // stride + 1
             for each in (window["base_num_frames"], window["overlap_history"], first.num_frames)
         )
-        return 1 if frames <= base else 2 + (frames - base - 1) // (base - overlap)
+        windows = 1 if frames <= base else 2 + (frames - base - 1) // (base - overlap)
+        return windows * first.num_inference_steps
 
     @override
     def read_inputs(self, loaded: Loaded, specs: Sequence[VideoSpec]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ class WanAdapter(DiffusersAdapter):
     classes: ClassVar[tuple[str, ...]] = ("WanPipeline", "WanImageToVideoPipeline", VACE)
     options: ClassVar[frozenset[str]] = DiffusersAdapter.options | {"guidance_scale_2"}
     float32_parts: ClassVar[tuple[str, ...]] = ("vae", "image_encoder")
+    can_be_split: ClassVar[bool] = True
 
     @override
     def prepare(self, card: ModelCard, pipe: Any) -> None:

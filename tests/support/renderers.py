@@ -32,6 +32,7 @@ class Model:
         caches: kinds of step cache that work.
         takes_lora: whether diffusers reads LoRA files for it.
         takes_keyframes: whether pictures can be at any frame of a clip.
+        sampling: what every mode says beside its steps.
     """
 
     name: str
@@ -47,15 +48,25 @@ class Model:
     options: dict[str, Any] = field(default_factory=dict)
     takes_lora: bool = True
     takes_keyframes: bool = False
+    sampling: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_later_steps(self) -> int:
+        """Denoising steps of a second pass."""
+        return len(self.sampling["second_pass"]["sigmas"]) if self.sampling else 0
+
+    def mode(self, steps: int, **more: object) -> dict[str, object]:
+        """A mode of so many steps."""
+        return {"num_inference_steps": steps, **self.sampling, **more}
 
     def card(self, folder: Path, **changes: object) -> ModelCard:
         """The card of the checkpoint in `folder`."""
         frames = 2 * self.temporal + 1
-        modes: dict[str, object] = {"standard": STEPS}
+        modes: dict[str, object] = {"standard": self.mode(STEPS)}
         for kind in self.caches:
             # So eager that they skip even with random weights.
             cache = {"kind": kind, "threshold": 0.9, "interval": 2, "warmup_steps": 2}
-            modes[kind] = {"num_inference_steps": STEPS, "cache": cache}
+            modes[kind] = self.mode(STEPS, cache=cache)
         fields: dict[str, object] = {
             "id": self.name,
             "title": "Random weights",
@@ -158,6 +169,21 @@ MODELS = [
         takes_keyframes=True,
         caches=("taylor",),
         options={"stg_block": 1, "max_sequence_length": 32},
+    ),
+    Model(
+        "ltx2-two-passes",
+        "models.adapters.ltx2:LTX2Adapter",
+        ltx2.save,
+        _BOTH,
+        spatial=32,
+        temporal=8,
+        size="128x128",
+        audio="out",
+        pictures=("last_image",),
+        caches=("taylor",),
+        options={"stg_block": 1, "max_sequence_length": 32},
+        sampling={"second_pass": {"sigmas": [0.909375, 0.725, 0.421875]}},
+        takes_keyframes=True,
     ),
     Model(
         "cogvideox-t2v",

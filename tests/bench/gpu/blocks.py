@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from diffusers import LTX2VideoTransformer3DModel
 
-from models.adapters.denoisers import compile_blocks
 from models.adapters.sampling import mode_in_force
 from models.modes import Mode
 from tests.bench.gpu.architectures import built
@@ -101,7 +100,7 @@ def list_block_profiles() -> list[Profile]:
     return [
         profile
         for profile in list_profiles(NUM_PASSES)
-        if profile.is_whole and (profile.is_compiled or profile.mode.attention)
+        if profile.is_whole and (profile.mode.compile or profile.mode.attention)
     ]
 
 
@@ -109,8 +108,6 @@ def pass_render(pipe: Any, blocks: Blocks, profile: Profile, device: str) -> Ren
     """Passes one after another, each marked as a step; nothing is decoded."""
     arguments = make_arguments(pipe.transformer, blocks, device)
     is_cuda = torch.device(device).type == "cuda"
-    if profile.is_compiled and is_cuda:
-        compile_blocks(pipe)
 
     def render(num_steps: int, watch: Watch) -> None:
         with torch.no_grad(), mode_in_force(pipe, profile.mode, on_gpu=is_cuda):

@@ -6,7 +6,7 @@ Figures of others are of other machines and other days: they say where one stand
 from dataclasses import dataclass
 
 from models.card import ModelCard
-from models.modes import Mode, StepCache
+from models.modes import Compilation, Mode, StepCache
 from tests.bench.gpu.architectures import (
     TINY_21,
     TINY_22,
@@ -37,14 +37,12 @@ class Profile:
 
     Attributes:
         batch: clips in one call.
-        is_compiled: the blocks of the transformer are; it stays so, hence these come last.
         is_fused: the two calls of guidance are one.
     """
 
     name: str
     mode: Mode
     batch: int = 1
-    is_compiled: bool = False
     is_fused: bool = False
 
     @property
@@ -104,7 +102,6 @@ class Workload:
                 # Plain diffusers encodes every prompt, so the adapter does too.
                 "options": {
                     "offload": "none",
-                    "compile": profile.is_compiled,
                     "fuse_guidance": profile.is_fused,
                     "prompt_cache_bytes": 0,
                 },
@@ -122,6 +119,7 @@ def list_profiles(num_steps: int) -> list[Profile]:
     flash = Mode(num_inference_steps=num_steps, attention="_native_flash")
     taylor = Mode(num_inference_steps=num_steps, cache=StepCache(kind="taylor"))
     few = Mode(num_inference_steps=FEW_STEPS, guidance_scale=1.0)
+    compiled = {"compile": Compilation()}
     return [
         Profile("as plain", whole),
         Profile("two clips a call", whole, batch=2),
@@ -130,9 +128,9 @@ def list_profiles(num_steps: int) -> list[Profile]:
         Profile("flash attention", flash),
         Profile("taylor cache", taylor),
         Profile(f"{FEW_STEPS} steps, unguided", few),
-        Profile("compiled", whole, is_compiled=True),
-        Profile("compiled, cuDNN", cudnn, is_compiled=True),
-        Profile(f"compiled, {FEW_STEPS} steps", few, is_compiled=True),
+        Profile("compiled", whole.model_copy(update=compiled)),
+        Profile("compiled, cuDNN", cudnn.model_copy(update=compiled)),
+        Profile(f"compiled, {FEW_STEPS} steps", few.model_copy(update=compiled)),
     ]
 
 

@@ -30,17 +30,22 @@ MAX_TOKENS = 1024
 
 
 def save(folder: Path) -> None:
-    """8 in time and 32 in space; 25 latents of sound a second."""
+    """8 in time and 32 in space; 25 latents of sound a second; `latent_upsampler`."""
     _save(folder, _transformer())
+    save_upsampler(folder / "latent_upsampler")
 
 
 def save_2_5(folder: Path) -> None:
-    """The transformer of 2.5, which knows keyframes, and `latent_upsampler`, for twice the size."""
+    """The transformer of 2.5, which knows keyframes, and `latent_upsampler`."""
     _save(folder, _transformer(use_keyframes_abs_pos_embedding=True))
+    save_upsampler(folder / "latent_upsampler")
+
+
+def save_upsampler(folder: Path, **changes: object) -> None:
+    """What makes both sides of latents twice as long, unless `changes` of its settings differ."""
     torch.manual_seed(0)
-    LTX2LatentUpsamplerModel(
-        in_channels=CHANNELS, mid_channels=32, num_blocks_per_stage=1
-    ).save_pretrained(folder / "latent_upsampler")
+    settings = {"in_channels": CHANNELS, "mid_channels": 32, "num_blocks_per_stage": 1}
+    LTX2LatentUpsamplerModel(**settings | changes).save_pretrained(folder)
 
 
 def _save(folder: Path, transformer: LTX2VideoTransformer3DModel) -> None:

@@ -301,12 +301,6 @@ def test_the_file_of_a_clip_with_sound_has_a_track_of_its_length(
         assert heard_s == pytest.approx(spec.num_frames / spec.fps, abs=0.001)
 
 
-def test_a_cache_and_compilation_do_not_go_together(load: Load) -> None:
-    mode = {"num_inference_steps": 4, "cache": {"kind": "taylor"}}
-    with pytest.raises(LoadFailed, match="a cache and option compile do not go together"):
-        load("wan-t2v", modes={"fast": mode}, options={"compile": True})
-
-
 @pytest.mark.parametrize("frames", [2, 3, 4, 7])
 def test_tiles_in_time_are_those_of_the_stock_decoder(load: Load, frames: int) -> None:
     renderer, _ = load("ltx2")

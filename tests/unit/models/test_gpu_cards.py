@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.pipelines.ltx2.utils import DISTILLED_SIGMA_VALUES
+from diffusers.pipelines.ltx2.utils import (
+    DISTILLED_SIGMA_VALUES,
+    STAGE_2_DISTILLED_SIGMA_VALUES,
+)
 
 from gateway.domain.pricing import load_prices, offered_specs
 from models.adapters.family import DiffusersAdapter
 from models.adapters.fitting import COMMON_OPTIONS, LOW_MEMORY_OPTIONS
 from models.card import ModelCard, SpecError
+from models.cardparts import parse_size
 from models.catalog import load_catalog
 from models.spec import Kind
 from tests.bench.gpu.architectures import (
@@ -50,6 +54,7 @@ def test_a_card_says_only_what_its_adapter_understands(card: ModelCard) -> None:
     for mode in card.modes.values():
         assert mode.cache is None or mode.cache.kind in adapter.caches
         assert mode.sigmas is None or adapter.takes_sigmas
+        assert mode.second_pass is None or adapter.takes_two_passes
     for spec in offered_specs(card):
         card.check(spec)
 
@@ -65,11 +70,21 @@ def test_a_card_names_its_source_and_leaves_the_revision_to_the_operator(card: M
 def test_sound_is_offered_where_the_adapter_makes_it() -> None:
     makes = {card.id for card in FAMILIES if _adapter(card).make_sound is not _silent()}
     assert {card.id for card in CATALOG.models if card.audio == "out"} == makes
-    assert makes == {"ltx-2.3", "ltx-2.3-distilled"}
+    assert makes == {"ltx-2.3", "ltx-2.3-distilled", "ltx-2.3-distilled-hd"}
 
 
-def test_the_fast_mode_of_ltx_2_is_the_schedule_of_its_authors_without_guidance() -> None:
-    card = CATALOG.find("ltx-2.3-distilled")
+def test_two_passes_are_those_of_the_authors_and_both_have_a_legal_size() -> None:
+    card = CATALOG.find("ltx-2.3-distilled-hd")
+    assert card is not None
+    second_pass = card.modes["fast"].second_pass
+    assert second_pass is not None
+    assert second_pass.sigmas == STAGE_2_DISTILLED_SIGMA_VALUES
+    assert all(side % 64 == 0 for size in card.sizes for side in parse_size(size))
+
+
+@pytest.mark.parametrize("model", ["ltx-2.3-distilled", "ltx-2.3-distilled-hd"])
+def test_the_fast_mode_of_ltx_2_is_the_schedule_of_its_authors_without_guidance(model: str) -> None:
+    card = CATALOG.find(model)
     assert card is not None
     assert card.modes["fast"].sigmas == DISTILLED_SIGMA_VALUES
     for spec in offered_specs(card):

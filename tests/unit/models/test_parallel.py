@@ -6,6 +6,7 @@ The wiring is what is tested. That it is faster takes several GPUs.
 import os
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from models.catalog import load_catalog
 from models.pipeline import Canceled, Frame, LoadFailed, VideoPipeline
 from models.spec import Kind, Stage, VideoSpec
 from tests.conftest import ROOT
+from tests.support.renderers import MODELS, Model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -93,6 +95,47 @@ def test_two_ranks_render_what_one_renders() -> None:
         frames(both, 1)
     with pytest.raises(LoadFailed, match="ranks are gone"):
         frames(both, 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "key"),
+    [
+        ({"cache": {"kind": "first_block"}}, "cache"),
+        ({"cache": {"kind": "taylor"}}, "cache"),
+        ({"second_pass": {"sigmas": [0.9, 0.4]}}, "second_pass"),
+        ({"distilled": "fast"}, "distilled"),
+        ({"compile": True}, "compile"),
+    ],
+)
+def test_a_mode_that_cannot_be_split_is_refused_by_its_key(
+    mode: dict[str, object], key: str
+) -> None:
+    modes = {"standard": 4, "fast": {"num_inference_steps": 4, **mode}}
+    card = card_with(renderer="wan", devices=2).model_dump() | {"modes": modes}
+    with pytest.raises(LoadFailed, match=f"mode fast: {key} and parallel do not go together"):
+        ContextParallel().load(ModelCard.model_validate(card), "cpu")
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in MODELS if "wan" not in model.name], ids=lambda model: model.name
+)
+def test_families_that_cannot_be_split_are_refused_before_their_weights_are_read(
+    model: Model, tmp_path: Path
+) -> None:
+    options = {"renderer": model.adapter, "devices": 2}
+    card = model.card(tmp_path / "nothing", adapter="parallel", modes={"standard": 4})
+    card = card.model_copy(update={"options": options})
+    with pytest.raises(LoadFailed, match=f"renderer {model.adapter} cannot be split over devices"):
+        ContextParallel().load(card, "cpu")
+
+
+def test_weights_of_wan_that_cannot_be_split_are_refused_by_name(tmp_path: Path) -> None:
+    [model] = [model for model in MODELS if model.name == "wan-vace"]
+    model.save(tmp_path)
+    options = {**model.options, "renderer": model.adapter, "devices": 2}
+    card = model.card(tmp_path, adapter="parallel", options=options, modes={"standard": 4})
+    with pytest.raises(LoadFailed, match="a WanVACETransformer3DModel cannot be split"):
+        ContextParallel().load(card, "cpu")
 
 
 @pytest.mark.parametrize(
