@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from models.tiny.captions import describe, draw_caption, draw_picture_caption
 from models.tiny.data import draw_combination
-from models.tiny.tokenizer import build_tokenizer
 from models.tiny.texts import MAX_TEXT_TOKENS
+from models.tiny.tokenizer import build_tokenizer
 from models.tiny.training import Draws
 
 TOKENIZER = build_tokenizer()
