@@ -3,10 +3,8 @@
 What they do not share is what `quirks` asks a family for.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 from models.adapters.common import StepBar, memory_errors_named
 from models.adapters.denoisers import store_in_float8, transformers_of
 from models.adapters.distilled import distilled_in_force
+from models.adapters.encoding import with_embeddings
 from models.adapters.extras import Extras, read_extras
 from models.adapters.fitting import check_card, check_offload, check_weights
 from models.adapters.folder import read_class_name, read_pipeline
@@ -223,43 +222,10 @@ class DiffusersAdapter(Family):
         if maker:
             arguments = {**arguments, "callback_on_step_end": maker.watch}
         try:
-            return self.call(pipe, self._with_embeddings(loaded, pipe, arguments))
+            return self.call(pipe, with_embeddings(self, loaded, pipe, arguments))
         finally:
             # The pipeline does it itself, but not after a cancel: weights go back to host memory.
             pipe.maybe_free_model_hooks()
-
-    def _with_embeddings(
-        self,
-        loaded: Loaded,
-        pipe: Any,  # noqa: ANN401 -- untyped
-        arguments: dict[str, Any],
-    ) -> dict[str, Any]:
-        """`arguments` with the prompts encoded; negative ones only where they are of use."""
-        encoded = self._encode(loaded, pipe, arguments["prompt"])
-        if arguments["guidance_scale"] > 1:
-            unwanted = self._encode(loaded, pipe, arguments["negative_prompt"])
-            encoded |= {f"negative_{name}": part for name, part in unwanted.items()}
-        return arguments | {"prompt": None, "negative_prompt": None} | encoded
-
-    def _encode(self, loaded: Loaded, pipe: Any, prompts: Sequence[str]) -> dict[str, Any]:  # noqa: ANN401
-        """Every prompt by itself: it has the same bits in every batch, kept or not."""
-        num_tokens = _num_tokens(loaded.card, pipe)
-        rows = [
-            loaded.prompts.find_or_make(
-                (num_tokens, prompt), partial(self.encode_prompt, pipe, prompt, num_tokens)
-            )
-            for prompt in prompts
-        ]
-        columns = zip(self.embeddings, zip(*rows, strict=True), strict=True)
-        return {name: torch.cat(parts).to(loaded.device) for name, parts in columns}
-
-
-def _num_tokens(card: ModelCard, pipe: Any) -> int | None:  # noqa: ANN401 -- untyped
-    """The length of an encoded prompt: the card's, or that of a call that names none."""
-    stock = inspect.signature(pipe.__call__).parameters.get("max_sequence_length")
-    if stock is None:
-        return None
-    return int(card.options.get("max_sequence_length", stock.default))
 
 
 def _first_pass(spec: VideoSpec, mode: Mode) -> VideoSpec:

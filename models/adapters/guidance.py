@@ -13,6 +13,9 @@ import torch
 
 Inputs = dict[str, Any]
 
+NOT_PER_CLIP = frozenset({"control_hidden_states_scale"})
+"""Tensors that are no batch: how much each block of VACE listens to what is given."""
+
 
 @contextmanager
 def guidance_fused(transformer: Any) -> Iterator[None]:  # noqa: ANN401 -- diffusers is untyped
@@ -57,7 +60,10 @@ class GuidancePair:
 
     def _compute_both(self, inputs: Inputs) -> Any:  # noqa: ANN401 -- as the model's
         second = inputs | {name: value for name, (_, value) in self._differing.items()}
-        both = {name: _side_by_side(value, second[name]) for name, value in inputs.items()}
+        both = {
+            name: value if name in NOT_PER_CLIP else _side_by_side(value, second[name])
+            for name, value in inputs.items()
+        }
         parts = [each.chunk(2) for each in self._forward(**both)]
         self._waiting = second, tuple(part[1] for part in parts)
         return tuple(part[0] for part in parts)

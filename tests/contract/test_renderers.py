@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
+from models.adapters import family
 from models.adapters.family import DiffusersAdapter
 from models.card import ModelCard, SpecError
 from models.pipeline import LoadFailed, VideoPipeline
@@ -102,6 +103,12 @@ def test_the_given_picture_decides_the_clip(subject: Subject, tmp_path: Path) ->
         assert largest_difference(clip, changed) > 0, f"{name} is ignored"
 
 
+def test_guidance_in_one_call_makes_the_same_clip(subject: Subject) -> None:
+    changes: dict[str, object] = {"guidance_scale": 3.0, "negative_prompt": "blur"}
+    fused = subject.anew(fuse_guidance=True)
+    assert largest_difference(*subject.render(changes), *fused.render(changes)) <= 1
+
+
 def test_keyframes_decide_the_clip_or_are_refused_at_the_load(subject: Subject) -> None:
     given: dict[str, object] = {"keyframes": (Keyframe(frame=3, image=subject.picture),)}
     with pytest.raises(SpecError, match="takes no keyframes"):
@@ -169,11 +176,12 @@ def test_prompts_are_encoded_as_the_pipeline_itself_would(
     [expected] = subject.render(change)
     lengths = {key: subject.card.options[key] for key in MAX_TOKENS & subject.card.options.keys()}
 
-    def words(_loaded: object, _pipe: object, arguments: dict[str, Any]) -> dict[str, Any]:
+    def words(*given: Any) -> dict[str, Any]:
+        arguments = given[-1]
         [prompt], [negative] = arguments["prompt"], arguments["negative_prompt"]
         return {**arguments, "prompt": prompt, "negative_prompt": negative, **lengths}
 
-    monkeypatch.setattr(subject.renderer, "_with_embeddings", words)
+    monkeypatch.setattr(family, "with_embeddings", words)
     assert np.array_equal(subject.render(change)[0], expected)
 
 
