@@ -177,8 +177,8 @@ def test_latents_that_show_a_thing_count_for_more() -> None:
     covers[0, 1, 0, 1, 2] = 0.2
     weight = weigh_things(covers)
     assert weight.shape == (1, 1, 1, 4, 6)
-    assert weight.unique(return_counts=True)[1].tolist() == [20, 4]
     assert (weight[..., 2:, 4:] == 3).all()
+    assert weight.sum() == 20 + 4 * 3
 
 
 def test_the_noised_clip_lies_on_the_line_from_data_to_noise() -> None:
