@@ -118,6 +118,7 @@ def run_transformer(job: Job) -> None:
         parts = Parts(build_transformer(), load_text_encoder(job.out, tokenizer), tokenizer)
     else:
         parts = load_parts(job.start, tokenizer)
+        parts.text_encoder.save_pretrained(job.out / "text_encoder")
         settings = replace(settings, matrix_rate=GENTLE_MATRIX_RATE, other_rate=1e-3)
     train_transformer(parts, _load_pool(job), job.out / "transformer.pt", job.budget, settings)
 
