@@ -3,10 +3,11 @@
 Servers start once a run; each test gets a database and a Redis of its own.
 """
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,16 +37,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="Replay this seed of tests/simulation, with its log.")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """For two processes: a file stays in one, so that its fixtures are made once; long files first.
 
-    With the long ones last, one process would wait for the other.
+    With the long ones last, one process would wait for the other. Groups are named before
+    pytest-xdist reads them, and the order is made after pytest-randomly's.
     """
-    long = {item.path for item in items if item.get_closest_marker("slow")}
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+    yield
+    long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the garbage collector need not look at it in every test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ of every tier, and the oldest job of each, come straight out of two indexes.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Row, Select, bindparam, func, select, true, union_all
@@ -75,8 +75,9 @@ def list_runnable(
     for plan in plans.plans:
         if len(refs) == limit:
             break
-        query = _oldest_jobs(pool, plan.id, limit, per_lane=min(plan.max_running, limit))
-        rows = connection.execute(query.limit(limit - len(refs)))
+        values = {"pool": pool, "tier": plan.id, "num_lanes": limit, "num_jobs": limit - len(refs)}
+        num_passed = min(plan.max_running, limit) - 1
+        rows = connection.execute(_oldest_jobs(), values | {"num_passed": num_passed})
         refs += [AttemptRef(job_id=row.id, attempt=row.attempt) for row in rows]
     return refs
 
@@ -133,17 +134,27 @@ def _fronts(tiers: tuple[str, ...], *, passes_over: bool) -> Select[Any]:
     return select(lanes, job.c.spec).select_from(lanes.outerjoin(job, job.c.id == lanes.c.head_id))
 
 
-def _oldest_jobs(pool: str, tier: str, num_lanes: int, *, per_lane: int) -> Select[Any]:
-    """Found by index, lane by lane: the last job of each lane's part, then all up to it."""
+@cache
+def _oldest_jobs() -> Select[Any]:
+    """The oldest `:num_jobs` of `:tier` in `:pool`, of `:num_lanes` lanes at most.
+
+    Found by index, lane by lane: the last job of each lane's part, with `:num_passed` of the lane
+    before it, then all up to it. Made once, as `_fronts`.
+    """
     lane = account_lane.c
     ids = select(job.c.id).where(waiting_jobs(lane.account_id, lane.pool)).correlate(account_lane)
-    cut = ids.order_by(job.c.id).offset(per_lane - 1).limit(1).scalar_subquery()
+    passed = bindparam("num_passed", type_=Integer)
+    cut = ids.order_by(job.c.id).offset(passed).limit(1).scalar_subquery()
     newest = ids.order_by(job.c.id.desc()).limit(1).scalar_subquery()
     parts = (
         select(lane.account_id, lane.pool, func.coalesce(cut, newest).label("last_id"))
-        .where(lane.pool == pool, lane.tier == tier, lane.is_waiting == true())
+        .where(
+            lane.pool == bindparam("pool"),
+            lane.tier == bindparam("tier"),
+            lane.is_waiting == true(),
+        )
         .order_by(lane.pass_s, lane.account_id)
-        .limit(num_lanes)
+        .limit(bindparam("num_lanes", type_=Integer))
         .subquery("parts")
     )
     return (
@@ -151,6 +162,7 @@ def _oldest_jobs(pool: str, tier: str, num_lanes: int, *, per_lane: int) -> Sele
         .select_from(parts)
         .join(job, waiting_jobs(parts.c.account_id, parts.c.pool))
         .where(job.c.id <= parts.c.last_id)
+        .limit(bindparam("num_jobs", type_=Integer))
     )
 
 

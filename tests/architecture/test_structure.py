@@ -1,6 +1,7 @@
 """The shape of the project, checked: arrows, sizes, what the gateway loads."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,10 @@ def test_every_module_says_where_it_stands() -> None:
         if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert silent == []
+
+
+def test_tests_of_a_file_share_a_process(request: pytest.FixtureRequest) -> None:
+    """Otherwise what they share is made in both, and the suite takes half as long again."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("there is one process; the whole suite has two")
+    assert request.node.nodeid.endswith(f"@{Path(__file__).relative_to(ROOT)}")

@@ -196,7 +196,8 @@ def test_a_drained_worker_stays_drained_over_its_restart(site: Site, client: Cli
     site.start_worker("same").wait_ready()
     video_id = client.submit(seed=1).json()["id"]
     wait_until(lambda: "worker_draining" in site.workers["same"].events)
-    assert site.shown("same")["state"] == "draining"
+    # Until its next heartbeat it is still what it was while its model loaded: unfit.
+    wait_until(lambda: site.is_in_state("same", WorkerState.DRAINING), within_s=SOON_S)
     assert client.video(video_id)["status"] == "queued"
     site.admin("undrain", "same", "--reason", "it is in")
     wait_until(lambda: client.video(video_id)["status"] == "completed", within_s=SOON_S)
