@@ -42,6 +42,7 @@ from models.tiny.untyped import (
     AutoencoderKLWan,
     TextEncoder,
     Tokenizer,
+    Transformer,
     UMT5EncoderModel,
     WanTransformer3DModel,
 )
@@ -93,9 +94,12 @@ def run_vae(job: Job) -> None:
 
 
 def run_text(job: Job) -> None:
-    """Trains the text encoder; writes `out/text_encoder`."""
+    """Trains the text encoder, or takes that of `start`; writes `out/text_encoder`."""
     torch.manual_seed(job.seed)
     tokenizer = build_tokenizer()
+    if job.start is not None:
+        load_text_encoder(job.start, tokenizer).save_pretrained(job.out / "text_encoder")
+        return
     text_encoder = build_text_encoder(len(tokenizer))
     train_text(text_encoder, tokenizer, job.out / "text.pt", job.budget, job.seed)
 
@@ -115,11 +119,11 @@ def run_transformer(job: Job) -> None:
     tokenizer = build_tokenizer()
     settings = TransformerSettings(seed=job.seed)
     if job.start is None:
-        parts = Parts(build_transformer(), load_text_encoder(job.out, tokenizer), tokenizer)
+        transformer = build_transformer()
     else:
-        parts = load_parts(job.start, tokenizer)
-        parts.text_encoder.save_pretrained(job.out / "text_encoder")
+        transformer = load_transformer(job.start)
         settings = replace(settings, matrix_rate=GENTLE_MATRIX_RATE, other_rate=1e-3)
+    parts = Parts(transformer, load_text_encoder(job.out, tokenizer), tokenizer)
     train_transformer(parts, _load_pool(job), job.out / "transformer.pt", job.budget, settings)
 
 
@@ -157,10 +161,15 @@ def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
         ValueError: The text encoder has another number of tokens.
     """
     text_encoder = load_text_encoder(folder, tokenizer)
+    return Parts(load_transformer(folder), text_encoder, tokenizer)
+
+
+def load_transformer(folder: Path) -> Transformer:
+    """Loads the transformer of a pipeline folder, in float32 and ready to train."""
     transformer = WanTransformer3DModel.from_pretrained(
         folder / "transformer", torch_dtype=torch.float32, local_files_only=True
     )
-    return Parts(_on_device(transformer.train()), text_encoder, tokenizer)
+    return _on_device(transformer.train())
 
 
 def load_text_encoder(folder: Path, tokenizer: Tokenizer) -> TextEncoder:

@@ -23,7 +23,7 @@ from models.tiny.latents import (
 from models.tiny.optimizer import orthogonalize
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.tracks import Stage
-from models.tiny.train import load_parts
+from models.tiny.train import Job, load_parts, load_text_encoder, run_text
 from models.tiny.train_transformer import (
     Batch,
     TransformerSettings,
@@ -109,6 +109,21 @@ def test_training_further_begins_with_the_weights_of_a_checkpoint(tmp_path: Path
     train_transformer(start, small_pool(), tmp_path / "run.pt", BUDGET, settings)
     moved = (start.transformer.proj_out.weight - saved.transformer.proj_out.weight).abs().max()
     assert 0 < moved < 1e-3, "the first steps go on from the saved weights"
+
+
+def test_a_pipeline_that_training_starts_from_gives_its_text_encoder(tmp_path: Path) -> None:
+    saved = saved_parts(tmp_path / "start")
+    job = Job(
+        out=tmp_path / "out",
+        budget=BUDGET,
+        seed=7,
+        num_chunks=1,
+        start_vae=None,
+        start=tmp_path / "start",
+    )
+    run_text(job)
+    taken = load_text_encoder(job.out, build_tokenizer())
+    assert_same_weights(saved.text_encoder, taken)
 
 
 def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
