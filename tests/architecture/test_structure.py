@@ -73,7 +73,7 @@ def test_every_module_says_where_it_stands() -> None:
 
 
 def test_tests_of_a_file_share_a_process(request: pytest.FixtureRequest) -> None:
-    """Otherwise what they share is made in both, and the suite takes half as long again."""
+    """Otherwise what they share is made in both."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pytest.skip("there is one process; the whole suite has two")
     assert request.node.nodeid.endswith(f"@{Path(__file__).relative_to(ROOT)}")
