@@ -189,9 +189,12 @@ class Batch:
         """Whether the child had its time to stop.
 
         One that is still loading for jobs the client no longer wants is left to load: the next
-        job needs it.
+        job needs it. One that writes a clip somebody waits for is left to write it, for as long
+        as that clip's own deadline or a drain allows.
         """
         if self._stopping_since is None or not self._concerned():
+            return False
+        if any(job.reason is None for job in self._written.values()):
             return False
         now = time.monotonic()
         is_late = all(now >= job.order.deadline_at for job in self._concerned().values())

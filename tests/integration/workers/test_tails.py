@@ -27,7 +27,8 @@ def diary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def worker(start_worker: StartWorker) -> WorkerProcess:
-    return start_worker(cancel_grace_s=5)
+    # Far shorter than a clip takes to be written.
+    return start_worker(cancel_grace_s=0.2)
 
 
 @pytest.fixture
