@@ -49,7 +49,7 @@ def draw_scene(
         Item(
             thing.shape,
             _jittered(COLOURS[thing.colour], jitter, rng),
-            draw_track(thing.motion, lane, stage.unit, rng),
+            draw_track(thing.motion, lane, stage, rng),
         )
         for thing, lane in zip(combination.things, lanes, strict=True)
     )
@@ -73,7 +73,7 @@ def draw_general_scene(stage: Stage, rng: random.Random) -> Scene:
         Item(
             rng.choice(SHAPES),
             _any_colour(rng),
-            draw_track(rng.choice(MOTIONS), lane, stage.unit, rng),
+            draw_track(rng.choice(MOTIONS), lane, stage, rng),
         )
         for _ in range(rng.choice((1, 1, 2, 2, 3)))
     )

@@ -21,8 +21,15 @@ CLEARANCE = 1.5
 MAX_SKEW = 8
 """Farthest that one of two standing things is from the middle of its lane, in units."""
 
+MIN_HOP_PACE = 0.65
+"""Lowest pace at which a hop can still be seen."""
+
 BLINK_FRAMES = 4
 """Frames a blinking shape is seen and then hidden, in turn; the first frame stands before them."""
+
+
+UNHURRIED_STEPS = 16
+"""Steps from frame to frame from which on a thing goes its whole way; in a shorter clip less."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,11 @@ class Stage:
     def unit(self) -> float:
         """Pixels that stand for one pixel of a frame whose short side is 64."""
         return min(self.width, self.height) / UNIT_SIDE
+
+    @property
+    def pace(self) -> float:
+        """Share (0..1) of the usual way that a thing goes; a still begins as a long clip does."""
+        return min(1.0, (self.num_frames - 1) / UNHURRIED_STEPS) if self.num_frames > 1 else 1.0
 
 
 @dataclass(frozen=True)
@@ -96,29 +108,30 @@ def split_stage(stage: Stage, relation: str | None, rng: random.Random) -> list[
     return lanes if relation in ("above", "left of") else lanes[::-1]
 
 
-def draw_track(motion: str, lane: Lane, unit: float, rng: random.Random) -> Track:
+def draw_track(motion: str, lane: Lane, stage: Stage, rng: random.Random) -> Track:
     """Draws start, size and speed of a shape that never leaves its lane.
 
     Args:
-        motion: One of `MOTIONS`. A moving shape travels at least 20 units; a growing one more than
-            triples its area.
+        motion: One of `MOTIONS`. In 17 frames or more a moving shape travels at least 20 units; a
+            growing one more than triples its area.
         lane: Where the shape stays.
-        unit: Pixels per unit of length.
+        stage: The clip, which gives the unit of length and the pace.
         rng: Source of randomness.
 
     Returns:
         The track, in pixels.
     """
+    unit = stage.unit
     is_narrow = min(lane.right - lane.left, lane.bottom - lane.top) < UNIT_SIDE * unit
     radius = (rng.uniform(9, 10.4) if is_narrow else rng.uniform(11, 13.5)) * unit
     if motion in DIRECTIONS:
-        return _draw_straight(DIRECTIONS[motion], lane, unit, radius, rng)
+        return _draw_straight(DIRECTIONS[motion], lane, stage, radius, rng)
     if motion in ("growing", "shrinking"):
         return _draw_resizing(motion, lane, unit, rng)
     if motion == "circling":
-        return _draw_circling(lane, unit, rng)
+        return _draw_circling(lane, stage, rng)
     if motion == "bouncing":
-        return _draw_bouncing(lane, unit, rng)
+        return _draw_bouncing(lane, stage, rng)
     if is_narrow:
         track = _stand(_middle_of(lane, radius, unit), radius, rng)
     else:
@@ -129,10 +142,11 @@ def draw_track(motion: str, lane: Lane, unit: float, rng: random.Random) -> Trac
 
 
 def _draw_straight(
-    direction: tuple[int, int], lane: Lane, unit: float, radius: float, rng: random.Random
+    direction: tuple[int, int], lane: Lane, stage: Stage, radius: float, rng: random.Random
 ) -> Track:
     is_diagonal = all(direction)
-    travel = (rng.uniform(20, 28) if is_diagonal else rng.uniform(24, 34)) * unit
+    travel = rng.uniform(20, 28) if is_diagonal else rng.uniform(24, 34)
+    travel *= stage.unit * stage.pace
     spans = _spans(lane, radius)
     travel = min(
         travel, *(high - low for (low, high), step in zip(spans, direction, strict=True) if step)
@@ -154,14 +168,16 @@ def _draw_resizing(motion: str, lane: Lane, unit: float, rng: random.Random) -> 
     return replace(track, end_radius=small)
 
 
-def _draw_circling(lane: Lane, unit: float, rng: random.Random) -> Track:
-    radius, orbit = rng.uniform(9.5, 11) * unit, rng.uniform(10, 12) * unit
+def _draw_circling(lane: Lane, stage: Stage, rng: random.Random) -> Track:
+    radius = rng.uniform(9.5, 11) * stage.unit
+    orbit = rng.uniform(10, 12) * stage.unit * stage.pace
     track = _stand(lane, radius, rng, around=orbit)
     return replace(track, orbit=orbit, phase=rng.uniform(0, math.tau))
 
 
-def _draw_bouncing(lane: Lane, unit: float, rng: random.Random) -> Track:
-    radius, hop = rng.uniform(9.5, 12) * unit, rng.uniform(18, 24) * unit
+def _draw_bouncing(lane: Lane, stage: Stage, rng: random.Random) -> Track:
+    radius = rng.uniform(9.5, 12) * stage.unit
+    hop = rng.uniform(16, 20) * stage.unit * max(stage.pace, MIN_HOP_PACE)
     (low_x, high_x), (low_y, high_y) = _spans(lane, radius)
     ground = rng.uniform(low_y + hop, high_y)
     centre = (rng.uniform(low_x, high_x), ground)

@@ -18,7 +18,7 @@ from models.tiny.render import draw_backdrops, render
 from models.tiny.scenes import draw_autoencoder_scene, draw_scene, draw_window
 from models.tiny.tracks import Stage
 from models.tiny.training import Budget, Draws, Run, train
-from models.tiny.untyped import Vae, unpatchify
+from models.tiny.untyped import Vae, patchify, unpatchify
 
 if TYPE_CHECKING:
     import random
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 KL_WEIGHT = 1e-4
 FOREGROUND_WEIGHT = 6.0
 EDGE_WEIGHT = 2.0
-MAX_LATENT_NOISE = 0.6
-"""Largest noise on the latents while the decoder trains alone; their own deviation is about 3.
+MAX_LATENT_NOISE = 0.5
+"""Largest noise on the latents, in units of their own deviation.
 
-Sampled latents are never quite right; the decoder learns to draw a clean shape all the same.
+Sampled latents are never quite right; the decoder learns to draw a clean shape all the same. And
+what a clip shows has to be loud in latents that are noisy, so the transformer hears it too (Yang et
+al., 2025, arXiv:2507.15856).
 """
 
 FOREGROUND_DIFFERENCE = 0.08
@@ -48,7 +50,7 @@ WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
 """Until which share of the run which share of batches are whole clips, not windows."""
 
 CROP = 32
-"""Side of a window in pixels."""
+"""Side of a window in pixels; half as much again where frames, and what they show, are larger."""
 
 WHOLE_SIZES = ((64, 64), (64, 64), (96, 64), (64, 96), (96, 96), (160, 96), (96, 160))
 """Widths and heights of whole clips; of large ones fewer make a batch."""
@@ -115,6 +117,32 @@ def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> N
     run.use_average()
 
 
+def encode_at_once(vae: Vae, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """Encodes all frames after the first in one go, as `vae.encode` does four by four.
+
+    Args:
+        vae: The autoencoder.
+        clips: float32 `[N, 3, 4k+1, 16h, 16w]` in [-1, 1].
+
+    Returns:
+        Mean and log variance of the posterior, each `[N, 24, k+1, h, w]`.
+    """
+    vae.clear_cache()
+    patches = patchify(clips, vae.config.patch_size)
+    chunks = []
+    for part in _split_first(patches):
+        vae._enc_conv_idx = [0]  # noqa: SLF001 - as `vae.encode` itself does
+        chunk = vae.encoder(
+            part,
+            feat_cache=vae._enc_feat_map,  # noqa: SLF001
+            feat_idx=vae._enc_conv_idx,  # noqa: SLF001
+        )
+        chunks.append(chunk)
+    vae.clear_cache()
+    mean, log_variance = vae.quant_conv(torch.cat(chunks, 2)).chunk(2, 1)
+    return mean, log_variance
+
+
 def decode_unclamped(vae: Vae, latents: Tensor) -> Tensor:
     """Decodes with gradients: `vae.decode` clamps its output, which stops them.
 
@@ -126,21 +154,27 @@ def decode_unclamped(vae: Vae, latents: Tensor) -> Tensor:
         Video `[N, 3, 4k+1, 16h, 16w]`, about [-1, 1].
     """
     vae.clear_cache()
-    hidden = vae.post_quant_conv(latents)
     chunks = []
-    for frame in range(latents.shape[2]):
-        # Chunk by chunk with the cache, as inference does: without it time is not upsampled.
+    for number, part in enumerate(_split_first(vae.post_quant_conv(latents))):
         position: list[Any] = [0]
         chunk = vae.decoder(
-            hidden[:, :, frame : frame + 1],
+            part,
             feat_cache=vae._feat_map,  # noqa: SLF001 - what `vae.decode` itself passes
             feat_idx=position,
-            first_chunk=frame == 0,
+            first_chunk=number == 0,
         )
         chunks.append(chunk)
     vae.clear_cache()
     video: Tensor = unpatchify(torch.cat(chunks, 2), vae.config.patch_size)
     return video
+
+
+def _split_first(frames: Tensor) -> list[Tensor]:
+    """Splits off the first frame: it differs, and with the cache all others can go together.
+
+    Without the cache time is not resampled.
+    """
+    return [part for part in (frames[:, :, :1], frames[:, :, 1:]) if part.shape[2]]
 
 
 @torch.no_grad()
@@ -175,10 +209,11 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     (num_frames, num_clips) = rng.choices(batches, weights=(5, 4, 1))[0]
     width, height = rng.choice(WHOLE_SIZES)
     whole = Stage(width, height, num_frames)
-    part = whole if is_whole else Stage(CROP, CROP, num_frames)
-    if is_whole:
-        num_clips = max(1, num_clips * Stage().width * Stage().height // (width * height))
     stage = whole if is_whole else Stage(width, height)
+    side = CROP if stage.unit == 1 else CROP * 3 // 2
+    part = whole if is_whole else Stage(side, side, num_frames)
+    usual = Stage().width * Stage().height if is_whole else CROP * CROP
+    num_clips = max(1, num_clips * usual // (part.width * part.height))
     scenes = [draw_autoencoder_scene(stage, rng) for _ in range(num_clips)]
     windows = [draw_window(scene, part, rng) for scene in scenes]
     clips = render(scenes, windows, part)
@@ -190,11 +225,11 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
 def _rebuild(vae: Vae, clips: Tensor, draws: Draws, settings: VaeSettings) -> tuple[Tensor, Tensor]:
     """Returns what the decoder makes of noisy latents, and the posterior's divergence."""
     with half_precision(clips):
-        posterior = vae.encode(clips).latent_dist
-        mean, log_variance = posterior.mean.float(), posterior.logvar.float().clamp(-12, 4)
-        deviation = (0.5 * log_variance).exp()
-        if settings.is_decoder_only:
-            deviation = MAX_LATENT_NOISE * draws.uniform(len(mean)).view(-1, 1, 1, 1, 1)
+        mean, log_variance = (each.float() for each in encode_at_once(vae, clips))
+        log_variance = log_variance.clamp(-12, 4)
+        # With gradients through the deviation, louder latents do not escape the noise.
+        noise = MAX_LATENT_NOISE * draws.uniform(len(mean)).square().view(-1, 1, 1, 1, 1)
+        deviation = (log_variance.exp() + (noise * mean.std()).square()).sqrt()
         rebuilt: Tensor = decode_unclamped(vae, mean + deviation * draws.normal(mean))
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
     return rebuilt.float(), divergence

@@ -41,4 +41,5 @@ UMT5EncoderModel: Any = transformers.UMT5EncoderModel
 
 WanAttnProcessor: Any = transformer_wan.WanAttnProcessor
 transformer_module: Any = transformer_wan
+patchify: Any = autoencoder_kl_wan.patchify
 unpatchify: Any = autoencoder_kl_wan.unpatchify

@@ -33,7 +33,7 @@ from models.tiny.train_transformer import (
     train_transformer,
     weigh_things,
 )
-from models.tiny.train_vae import VaeSettings, decode_unclamped, train_vae
+from models.tiny.train_vae import VaeSettings, decode_unclamped, encode_at_once, train_vae
 from models.tiny.training import Budget, Draws, cosine_factor
 from models.tiny.widen import widen_vae
 from tests.support.tiny import (
@@ -204,13 +204,20 @@ def test_the_noised_clip_lies_on_the_line_from_data_to_noise() -> None:
     torch.testing.assert_close(moved, sigma * sample.target[:, :, 1], atol=6e-3, rtol=0)
 
 
-def test_the_trained_decoder_is_the_one_that_inference_runs() -> None:
+@pytest.mark.parametrize("num_frames", [1, 5, 13])
+def test_the_trained_autoencoder_is_the_one_that_inference_runs(num_frames: int) -> None:
     vae = small_vae().eval()
-    noise = torch.randn(1, LATENT_CHANNELS, 2, 2, 2, generator=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    clip = torch.rand(1, 3, num_frames, 32, 32, generator=generator) * 2 - 1
+    noise = torch.randn(1, LATENT_CHANNELS, num_frames // 4 + 1, 2, 2, generator=generator)
     with torch.no_grad():
+        posterior = vae.encode(clip).latent_dist
+        mean, log_variance = encode_at_once(vae, clip)
+        torch.testing.assert_close(mean, posterior.mean)
+        torch.testing.assert_close(log_variance, posterior.logvar)
         decoded = decode_unclamped(vae, noise)
         torch.testing.assert_close(decoded.clamp(-1, 1), vae.decode(noise).sample)
-    assert decoded.shape == (1, 3, 5, 32, 32)
+    assert decoded.shape == clip.shape
 
 
 def test_more_latent_channels_change_nothing_at_first() -> None:
