@@ -1,7 +1,8 @@
 """Scores a checkpoint with the stock pipelines on combinations it never trained on.
 
-Every clip of `./run bench tiny` is 64x64, 17 frames and, unless told otherwise, 12 steps and
-guidance 3, once more with 4 steps; a clip with a blank or broken frame is wrong in everything.
+Every clip of `./run bench tiny` is of its world's usual size and length and, unless told
+otherwise, 12 steps and guidance 3, once more with 4 steps; a clip with a blank or broken frame is
+wrong in everything.
 """
 
 from __future__ import annotations
@@ -105,9 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--height", type=int, default=64)
-    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--width", type=int, help="in pixels; else that of the world's clips")
+    parser.add_argument("--height", type=int, help="in pixels; else that of the world's clips")
+    parser.add_argument("--frames", type=int, help="else as many as the world's clips have")
     parser.add_argument("--steps", type=int, default=SAMPLING["num_inference_steps"])
     parser.add_argument("--guidance", type=float, default=SAMPLING["guidance_scale"])
     parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) here")
@@ -116,7 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # At this size a second thread gains little, and on a busy machine it costs a lot.
     torch.set_num_threads(1)
     world = read_world(options.checkpoint)
-    stage = Stage(options.width, options.height, options.frames)
+    stage = Stage(
+        options.width or world.stage.width,
+        options.height or world.stage.height,
+        options.frames or world.stage.num_frames,
+    )
     task = Task(world.list_held_out(options.clips), world, stage, options.seed)
     results = generate(
         options.checkpoint,

@@ -38,17 +38,17 @@ CHUNK_SIZE = 500
 MIN_CHUNK_SIZE = 50
 
 CLIP_STAGES = (
-    Stage(64, 64, 17), Stage(64, 64, 9), Stage(160, 96, 17), Stage(64, 64, 17),
-    Stage(96, 64, 17), Stage(160, 96, 17), Stage(64, 96, 17), Stage(96, 96, 17),
-    Stage(160, 96, 17), Stage(64, 64, 33), Stage(160, 96, 9), Stage(96, 160, 17),
-    Stage(96, 96, 25), Stage(160, 96, 33), Stage(64, 64, 49), Stage(160, 96, 49),
+    Stage(96, 96, 9), Stage(96, 96, 17), Stage(160, 96, 9), Stage(64, 64, 17),
+    Stage(96, 96, 9), Stage(96, 96, 17), Stage(96, 160, 9), Stage(160, 96, 17),
+    Stage(96, 96, 9), Stage(96, 64, 17), Stage(96, 96, 25), Stage(96, 160, 17),
+    Stage(96, 96, 17), Stage(64, 96, 17), Stage(160, 96, 33), Stage(96, 96, 49),
 )  # fmt: skip
 """Sizes and lengths of successive files: what comes often here is trained often."""
 
 STILL_STAGES = tuple(
     Stage(width, height, 1)
     for width, height in (
-        (64, 64), (160, 96), (96, 96), (160, 96), (96, 64), (160, 96), (64, 96), (96, 160),
+        (96, 96), (160, 96), (96, 96), (64, 64), (96, 96), (96, 160), (96, 64), (64, 96),
     )
 )  # fmt: skip
 

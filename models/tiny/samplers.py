@@ -22,9 +22,6 @@ CHECKPOINT = Path(__file__).parent / "checkpoint"
 """The folder that both stock pipelines load."""
 
 SAMPLING: dict[str, Any] = {
-    "height": 64,
-    "width": 64,
-    "num_frames": 17,
     "num_inference_steps": 12,
     "guidance_scale": 3.0,
     # Five hundred padding embeddings cost more than the video and change nothing.

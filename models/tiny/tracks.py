@@ -21,14 +21,11 @@ CLEARANCE = 1.5
 MAX_SKEW = 8
 """Farthest that one of two standing things is from the middle of its lane, in units."""
 
-MIN_HOP_PACE = 0.65
-"""Lowest pace at which a hop can still be seen."""
-
 BLINK_FRAMES = 4
 """Frames a blinking shape is seen and then hidden, in turn; the first frame stands before them."""
 
 
-UNHURRIED_STEPS = 16
+UNHURRIED_STEPS = 12
 """Steps from frame to frame from which on a thing goes its whole way; in a shorter clip less."""
 
 
@@ -112,7 +109,7 @@ def draw_track(motion: str, lane: Lane, stage: Stage, rng: random.Random) -> Tra
     """Draws start, size and speed of a shape that never leaves its lane.
 
     Args:
-        motion: One of `MOTIONS`. In 17 frames or more a moving shape travels at least 20 units; a
+        motion: One of `MOTIONS`. In 13 frames or more a moving shape travels at least 14 units; a
             growing one more than triples its area.
         lane: Where the shape stays.
         stage: The clip, which gives the unit of length and the pace.
@@ -123,7 +120,7 @@ def draw_track(motion: str, lane: Lane, stage: Stage, rng: random.Random) -> Tra
     """
     unit = stage.unit
     is_narrow = min(lane.right - lane.left, lane.bottom - lane.top) < UNIT_SIDE * unit
-    radius = (rng.uniform(9, 10.4) if is_narrow else rng.uniform(11, 13.5)) * unit
+    radius = (rng.uniform(9, 10.4) if is_narrow else rng.uniform(12.5, 15)) * unit
     if motion in DIRECTIONS:
         return _draw_straight(DIRECTIONS[motion], lane, stage, radius, rng)
     if motion in ("growing", "shrinking"):
@@ -135,7 +132,7 @@ def draw_track(motion: str, lane: Lane, stage: Stage, rng: random.Random) -> Tra
     if is_narrow:
         track = _stand(_middle_of(lane, radius, unit), radius, rng)
     else:
-        track = _stand(lane, rng.uniform(12, 17) * unit, rng)
+        track = _stand(lane, rng.uniform(13, 17) * unit, rng)
     if motion == "rotating":
         return replace(track, spin=rng.uniform(0.6, 0.9) * math.pi)
     return replace(track, is_blinking=motion == "blinking")
@@ -144,9 +141,7 @@ def draw_track(motion: str, lane: Lane, stage: Stage, rng: random.Random) -> Tra
 def _draw_straight(
     direction: tuple[int, int], lane: Lane, stage: Stage, radius: float, rng: random.Random
 ) -> Track:
-    is_diagonal = all(direction)
-    travel = rng.uniform(20, 28) if is_diagonal else rng.uniform(24, 34)
-    travel *= stage.unit * stage.pace
+    travel = rng.uniform(14, 22) * stage.unit * stage.pace
     spans = _spans(lane, radius)
     travel = min(
         travel, *(high - low for (low, high), step in zip(spans, direction, strict=True) if step)
@@ -161,7 +156,7 @@ def _draw_straight(
 
 
 def _draw_resizing(motion: str, lane: Lane, unit: float, rng: random.Random) -> Track:
-    small, large = rng.uniform(7, 9) * unit, rng.uniform(16, 19) * unit
+    small, large = rng.uniform(7.5, 9) * unit, rng.uniform(17, 20) * unit
     track = _stand(lane, large, rng)
     if motion == "growing":
         return replace(track, start_radius=small)
@@ -169,15 +164,15 @@ def _draw_resizing(motion: str, lane: Lane, unit: float, rng: random.Random) -> 
 
 
 def _draw_circling(lane: Lane, stage: Stage, rng: random.Random) -> Track:
-    radius = rng.uniform(9.5, 11) * stage.unit
-    orbit = rng.uniform(10, 12) * stage.unit * stage.pace
+    radius = rng.uniform(10.5, 12.5) * stage.unit
+    orbit = rng.uniform(7, 8.5) * stage.unit * stage.pace
     track = _stand(lane, radius, rng, around=orbit)
     return replace(track, orbit=orbit, phase=rng.uniform(0, math.tau))
 
 
 def _draw_bouncing(lane: Lane, stage: Stage, rng: random.Random) -> Track:
-    radius = rng.uniform(9.5, 12) * stage.unit
-    hop = rng.uniform(16, 20) * stage.unit * max(stage.pace, MIN_HOP_PACE)
+    radius = rng.uniform(11, 13) * stage.unit
+    hop = rng.uniform(14, 18) * stage.unit * stage.pace
     (low_x, high_x), (low_y, high_y) = _spans(lane, radius)
     ground = rng.uniform(low_y + hop, high_y)
     centre = (rng.uniform(low_x, high_x), ground)

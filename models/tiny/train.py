@@ -122,7 +122,7 @@ def run_transformer(job: Job) -> None:
         transformer = build_transformer()
     else:
         transformer = load_transformer(job.start)
-        settings = replace(settings, matrix_rate=GENTLE_MATRIX_RATE, other_rate=1e-3)
+        settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=1e-3)
     parts = Parts(transformer, load_text_encoder(job.out, tokenizer), tokenizer)
     train_transformer(parts, _load_pool(job), job.out / "transformer.pt", job.budget, settings)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PADDED_LENGTHS = (64, 64, 64, 128, 226, 512)
 """Values of `max_sequence_length` to train for; 64 is served, 512 is the pipelines' default."""
 
-STILL_SHARES = ((0.35, 1.0), (0.6, 0.35), (1.0, 0.2))
+STILL_SHARES = ((0.2, 1.0), (0.5, 0.3), (1.0, 0.15))
 """Until which share of the run which share of batches are stills."""
 
 MAX_CLIPS = 128
@@ -70,7 +70,7 @@ class TransformerSettings:
     num_tokens: int = 1280
     matrix_rate: float = 3e-3
     other_rate: float = 2e-3
-    average_decay: float = 0.995
+    average_decay: float = 0.998
 
 
 @dataclass(frozen=True)

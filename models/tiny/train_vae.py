@@ -52,7 +52,7 @@ WHOLE_CLIP_SHARES = ((0.5, 0.1), (0.8, 0.3), (1.0, 0.5))
 CROP = 32
 """Side of a window in pixels; half as much again where frames, and what they show, are larger."""
 
-WHOLE_SIZES = ((64, 64), (64, 64), (96, 64), (64, 96), (96, 96), (160, 96), (96, 160))
+WHOLE_SIZES = ((96, 96), (64, 64), (160, 96), (96, 96), (96, 64), (160, 96), (64, 96), (96, 160))
 """Widths and heights of whole clips; of large ones fewer make a batch."""
 
 
@@ -110,7 +110,7 @@ def train_vae(vae: Vae, state: Path, budget: Budget, settings: VaeSettings) -> N
     def loss_at(draws: Draws, done: float) -> Tensor:
         batch = _draw_batch(draws.rng, done, settings)
         with_edges = settings.is_decoder_only or done >= settings.edges_from
-        rebuilt, divergence = _rebuild(vae, batch.clips, draws, settings)
+        rebuilt, divergence = _rebuild(vae, batch.clips, draws)
         return _distance(rebuilt, batch, with_edges=with_edges) + KL_WEIGHT * divergence
 
     train(run, budget, settings.seed, loss_at, save_weights)
@@ -222,7 +222,7 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     return Batch(clips, 1 + FOREGROUND_WEIGHT * is_foreground)
 
 
-def _rebuild(vae: Vae, clips: Tensor, draws: Draws, settings: VaeSettings) -> tuple[Tensor, Tensor]:
+def _rebuild(vae: Vae, clips: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """Returns what the decoder makes of noisy latents, and the posterior's divergence."""
     with half_precision(clips):
         mean, log_variance = (each.float() for each in encode_at_once(vae, clips))

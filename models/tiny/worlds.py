@@ -15,6 +15,7 @@ from itertools import cycle, islice, product
 from typing import TYPE_CHECKING
 
 from models.tiny.data import BACKGROUNDS, COLOURS, SHAPES, Combination, Thing, draw_combination
+from models.tiny.tracks import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,13 +31,14 @@ FIRST_MIN_CONTRAST = 150.0
 
 @dataclass(frozen=True)
 class World:
-    """The words of one version, and the languages its prompts come in."""
+    """The words of one version, the languages its prompts come in, and its usual clip."""
 
     version: int
     colours: tuple[str, ...]
     shapes: tuple[str, ...]
     backgrounds: tuple[str, ...]
     languages: tuple[str, ...]
+    stage: Stage
 
     def list_held_out(self, count: int) -> list[Combination]:
         """Returns combinations that the transformer never trained on, always the same."""
@@ -53,9 +55,17 @@ FIRST_WORLD = World(
     shapes=("circle", "square", "triangle"),
     backgrounds=("black", "gray", "white", "brown"),
     languages=("en",),
+    stage=Stage(64, 64, 17),
 )
 
-WORLD = World(WORLD_VERSION, tuple(COLOURS), SHAPES, tuple(BACKGROUNDS), ("en", "zh"))
+WORLD = World(
+    version=WORLD_VERSION,
+    colours=tuple(COLOURS),
+    shapes=SHAPES,
+    backgrounds=tuple(BACKGROUNDS),
+    languages=("en", "zh"),
+    stage=Stage(96, 96, 17),
+)
 
 
 def read_world(checkpoint: Path) -> World:
