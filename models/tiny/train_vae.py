@@ -1,7 +1,8 @@
 """Trains the autoencoder, then its decoder alone on noisy latents.
 
-Most steps see 32x32 windows of a few frames round the object: the network is convolutional and
-causal in time, so what it learns there carries over to whole clips at a quarter of the cost.
+Most steps see windows of 32x32 or 48x48 pixels and a few frames round the object: the network is
+convolutional and causal in time, so what it learns there carries over to whole clips at a quarter
+of the cost.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ MAX_LATENT_NOISE = 0.5
 """Largest noise on the latents, in units of their own deviation.
 
 Sampled latents are never quite right; the decoder learns to draw a clean shape all the same. And
-what a clip shows has to be loud in latents that are noisy, so the transformer hears it too (Yang et
-al., 2025, arXiv:2507.15856).
+what a clip shows has to be loud in latents that are noisy, which is to help the transformer hear it
+(Yang et al., 2025, arXiv:2507.15856).
 """
 
 FOREGROUND_DIFFERENCE = 0.08
