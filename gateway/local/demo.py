@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MODEL = "reel-tiny"
 SECONDS = "2"
-SIZE = "64x64"
+SIZE = "96x96"
 TEXT_PROMPT = "a red circle moving right on a black background"
 IMAGE_PROMPT = "a yellow square moving up on a gray background"
 
@@ -113,13 +113,13 @@ def _client(stack: LocalStack) -> "Iterator[OpenAI]":
 
 
 def draw_image() -> bytes:
-    """A PNG of a yellow square on gray, drawn at 64x64 and scaled up to 256x256."""
+    """A PNG of a yellow square on gray, drawn at 64x64 and scaled up to 384x384."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (64, 64), "gray")
-    ImageDraw.Draw(image).rectangle((24, 36, 40, 52), fill=(245, 220, 40))
+    ImageDraw.Draw(image).rectangle((20, 34, 43, 57), fill=(245, 220, 40))
     png = io.BytesIO()
-    image.resize((256, 256), Image.Resampling.NEAREST).save(png, "PNG")
+    image.resize((384, 384), Image.Resampling.NEAREST).save(png, "PNG")
     return png.getvalue()
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from models.tiny.shapes import OUTLINES, can_turn
-
-if TYPE_CHECKING:
-    import random
 
 RGB = tuple[float, float, float]
 """Red, green and blue in 0..255."""
@@ -90,6 +88,8 @@ STILL_SHARE = 0.5
 HELD_OUT_PART = 16
 """One in this many combinations is held out; every score is on these."""
 
+HELD_OUT_SEED = 1234
+
 
 class Thing(NamedTuple):
     """What a caption can say about one shape."""
@@ -134,20 +134,30 @@ def is_held_out(combination: Combination) -> bool:
     return zlib.crc32(repr(words).encode()) % HELD_OUT_PART == 0
 
 
-def draw_combination(rng: random.Random, *, held_out: bool = False) -> Combination:
-    """Draws what a clip shows: mostly one thing, else two.
+def draw_combination(
+    rng: random.Random, *, held_out: bool = False, pair_share: float = PAIR_SHARE
+) -> Combination:
+    """Draws what a clip shows: one thing or two.
 
     Args:
         rng: Source of randomness.
         held_out: Whether to draw from the combinations kept for scores, or from all others.
+        pair_share: Share (0..1) of combinations of two things.
 
     Returns:
         A combination whose colours stand out and whose motions can be seen.
     """
     while True:
-        drawn = _draw_pair(rng) if happens(PAIR_SHARE, rng) else _draw_single(rng)
+        drawn = _draw_pair(rng) if happens(pair_share, rng) else _draw_single(rng)
         if is_held_out(drawn) is held_out:
             return drawn
+
+
+def list_held_out(count: int) -> list[Combination]:
+    """Returns combinations that the transformer never trained on, always the same."""
+    # A fixed sample, no secret.
+    rng = random.Random(HELD_OUT_SEED)  # noqa: S311
+    return [draw_combination(rng, held_out=True) for _ in range(count)]
 
 
 def _draw_single(rng: random.Random) -> Combination:

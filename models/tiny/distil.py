@@ -19,12 +19,14 @@ from models.tiny.train_transformer import (
     IMAGE_SHARE,
     Batch,
     Parts,
+    compile_blocks,
     draw_batch,
     mark_free,
     predict,
     split_parameters,
     spread_timesteps,
     tell,
+    weigh_things,
     weighted_error,
 )
 from models.tiny.training import Budget, Draws, Run, train
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DistilSettings:
-    """Seed, video tokens in a batch, peak learning rates, and how the teacher samples."""
+    """Seed, video tokens in a batch, peak learning rates, and how the teacher samples.
+
+    `is_compiled` is as that of `TransformerSettings`.
+    """
 
     seed: int = 0
     num_tokens: int = 1280
@@ -50,6 +55,7 @@ class DistilSettings:
     average_decay: float = 0.995
     guidance_scale: float = 3.0
     num_substeps: int = 3
+    is_compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,9 @@ def distil(
         matrices, others, settings.matrix_rate, settings.other_rate, betas=(0.9, 0.98)
     )
     run = Run(list(student.parameters()), optimizer, state, settings.average_decay)
+    if settings.is_compiled:
+        compile_blocks(teacher.transformer)
+        compile_blocks(student)
 
     def save_weights() -> str:
         student.save_pretrained(state.parent / "fast" / "transformer")
@@ -123,7 +132,7 @@ def distil(
             own.bias = told.bias
             timesteps = spread_timesteps(leg.sigma, leg.is_free)
             predicted = predict(student, leg.start, timesteps, told.text)
-            return weighted_error(predicted, straight, leg.is_free)
+            return weighted_error(predicted, straight, leg.is_free * weigh_things(batch.covers))
 
         train(run, budget, settings.seed, loss_at, save_weights)
     run.use_average()

@@ -16,7 +16,6 @@ from models.tiny.untyped import (
     WanPipeline,
     WanTransformer3DModel,
 )
-from models.tiny.worlds import WORLD_FILE, WORLD_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,7 @@ def export(parts: Path, folder: Path) -> None:
             `latents.json` that holds the latents' statistics.
         folder: Gets `model_index.json` and one folder per part. It says `WanPipeline`;
             `WanImageToVideoPipeline.from_pretrained` loads it as well. `fast` holds the distilled
-            transformer with its scheduler, and `world.json` says which vocabulary was trained.
+            transformer with its scheduler.
     """
     vae = AutoencoderKLWan.from_pretrained(parts / "vae")
     vae.register_to_config(**json.loads((parts / "latents.json").read_text()))
@@ -50,7 +49,6 @@ def export(parts: Path, folder: Path) -> None:
         fast = WanTransformer3DModel.from_pretrained(parts / FAST / "transformer")
         fast.to(torch.float16).save_pretrained(folder / FAST / "transformer")
         build_fast_scheduler().save_pretrained(folder / FAST / "scheduler")
-    (folder / WORLD_FILE).write_text(json.dumps({"version": WORLD_VERSION}) + "\n")
     for path in folder.rglob("*.safetensors"):
         # They are written readable by their owner alone.
         path.chmod(0o644)

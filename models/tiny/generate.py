@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,13 +14,13 @@ from PIL import Image
 
 from models.tiny.captions import describe
 from models.tiny.outcomes import Outcome
+from models.tiny.phrases import LANGUAGES
 from models.tiny.render import Scene, draw_backdrops, render
-from models.tiny.samplers import SAMPLING, load_fast, load_pipelines
+from models.tiny.samplers import arguments_for, load_fast, load_pipelines
 from models.tiny.scenes import draw_picture_scene, draw_scene
-from models.tiny.tracks import Stage
+from models.tiny.tracks import USUAL_STAGE, Stage
 from models.tiny.training import Draws
 from models.tiny.untyped import Pipeline
-from models.tiny.worlds import World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16
 PEAK = 255
-DEFAULT_STAGE = Stage()
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,14 @@ class Task:
     """
 
     wanted: list[Combination]
-    world: World
-    stage: Stage = DEFAULT_STAGE
+    stage: Stage = USUAL_STAGE
     seed: int = 1000
     over_pictures: bool = False
 
     def prompts(self) -> list[str]:
-        """Returns a canonical caption per clip; the languages of the world take turns."""
-        languages = self.world.languages
-        return [
-            describe(each, languages[row % len(languages)]) for row, each in enumerate(self.wanted)
-        ]
-
-    def arguments(self, sampling: dict[str, Any]) -> dict[str, Any]:
-        """Returns what a pipeline is called with, besides prompt and generator."""
-        stage = self.stage
-        size = {"width": stage.width, "height": stage.height, "num_frames": stage.num_frames}
-        return SAMPLING | size | sampling
+        """Returns a canonical caption per clip; the languages take turns."""
+        languages = cycle(LANGUAGES)
+        return [describe(each, next(languages)) for each in self.wanted]
 
 
 @dataclass(frozen=True)
@@ -116,7 +107,7 @@ def generate(checkpoint: Path, task: Task, **sampling: object) -> Results:
 
 def run_text_to_video(pipeline: Pipeline, task: Task, **sampling: object) -> list[Outcome]:
     """Generates one clip per combination from its canonical caption and measures it."""
-    arguments = task.arguments(sampling)
+    arguments = arguments_for(task.stage, **sampling)
     outcomes = []
     prompts = task.prompts()
     for first in range(0, len(prompts), BATCH_SIZE):
@@ -124,8 +115,7 @@ def run_text_to_video(pipeline: Pipeline, task: Task, **sampling: object) -> lis
         generators = [_generator(task.seed + row) for row in range(len(prompts))[batch]]
         clips = pipeline(prompt=prompts[batch], generator=generators, **arguments).frames
         outcomes += [
-            Outcome.read(each, clip, task.world)
-            for each, clip in zip(task.wanted[batch], clips, strict=True)
+            Outcome.read(each, clip) for each, clip in zip(task.wanted[batch], clips, strict=True)
         ]
     return outcomes
 
@@ -138,14 +128,14 @@ def run_image_to_video(
     Returns:
         The outcomes, and the PSNR of each clip's first frame to the given image, in dB.
     """
-    arguments = task.arguments(sampling)
+    arguments = arguments_for(task.stage, **sampling)
     outcomes, psnr_db = [], []
     for row, (each, prompt) in enumerate(zip(task.wanted, task.prompts(), strict=True)):
         image = draw_clip(task, row)[0]
         given = Image.fromarray((image * PEAK).round().astype(np.uint8))
         generator = _generator(task.seed + row)
         clip = pipeline(image=given, prompt=prompt, generator=generator, **arguments).frames[0]
-        outcomes.append(Outcome.read(each, clip, task.world, _draw_picture(task, row)))
+        outcomes.append(Outcome.read(each, clip, _draw_picture(task, row)))
         psnr_db.append(float(-10 * np.log10(np.mean((clip[0] - image) ** 2))))
     return outcomes, psnr_db
 
@@ -157,7 +147,7 @@ def run_autoencoder(pipeline: Pipeline, task: Task) -> list[Outcome]:
     for row, each in enumerate(task.wanted):
         latents = pipeline.vae.encode(_draw_video(task, row)).latent_dist.mode()
         clip = _as_frames(pipeline.vae.decode(latents).sample[0])
-        outcomes.append(Outcome.read(each, clip, task.world))
+        outcomes.append(Outcome.read(each, clip))
     return outcomes
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.tiny.data import Combination, Thing, draw_combination, happens
+from models.tiny.precision import half_precision
 from models.tiny.render import draw_covers, render
 from models.tiny.scenes import draw_picture_scene, draw_scene
 from models.tiny.slots import fill_slots
@@ -56,6 +57,9 @@ STAGES = {"stills": STILL_STAGES, "clips": CLIP_STAGES}
 SORTS = tuple(STAGES)
 
 PICTURE_SHARE = 0.12
+
+POOL_PAIR_SHARE = 0.5
+"""Share of clips with two things: harder to learn than one, and each is one more example."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def encode_chunk(vae: Vae, path: Path, stage: Stage, rng: random.Random) -> None
     size = _volume(stage) / _volume(Stage())
     num_clips = max(min(MIN_CHUNK_SIZE, CHUNK_SIZE), round(CHUNK_SIZE / size))
     batch_size = max(1, round(BATCH_SIZE / size))
-    combinations = [draw_combination(rng) for _ in range(num_clips)]
+    combinations = [draw_combination(rng, pair_share=POOL_PAIR_SHARE) for _ in range(num_clips)]
     # Of a picture the first frame is given, so there would be nothing left to learn of a still.
     share = PICTURE_SHARE if stage.num_frames > 1 else 0.0
     is_picture = [happens(share, rng) for _ in combinations]
@@ -218,5 +222,6 @@ def _as_combination(
 
 @torch.no_grad()
 def _encode(vae: Vae, clips: Tensor) -> Tensor:
-    latents: Tensor = vae.encode(clips).latent_dist.mode()
-    return latents
+    with half_precision(clips):
+        latents: Tensor = vae.encode(clips).latent_dist.mode()
+    return latents.float()

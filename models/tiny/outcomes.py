@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.tiny.data import Combination
-    from models.tiny.worlds import World
 
     Clip = NDArray[np.float32]
 
@@ -36,11 +35,9 @@ class Outcome:
     things: tuple[Seen, ...]
 
     @classmethod
-    def read(
-        cls, wanted: Combination, clip: Clip, world: World, picture: Clip | None = None
-    ) -> Outcome:
-        """Measures a clip in the words of a world, over a known picture (`[H, W, 3]`) if given."""
-        reading = measure(clip, world.shapes, world.backgrounds, world.colours, picture)
+    def read(cls, wanted: Combination, clip: Clip, picture: Clip | None = None) -> Outcome:
+        """Measures a clip, over a known picture (`[H, W, 3]` in 0..1) if given."""
+        reading = measure(clip, picture)
         return cls(wanted, clip, reading, _in_order(wanted, reading))
 
     @property

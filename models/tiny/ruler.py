@@ -18,8 +18,6 @@ from models.tiny.fitting import fit, total_turn
 from models.tiny.tracks import UNIT_SIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
@@ -89,20 +87,11 @@ class Reading:
         return self.things[0].motion if self.things else None
 
 
-def measure(
-    clip: NDArray[Any],
-    shapes: Sequence[str] = SHAPES,
-    backgrounds: Sequence[str] = tuple(BACKGROUNDS),
-    colours: Sequence[str] = tuple(COLOURS),
-    picture: NDArray[Any] | None = None,
-) -> Reading:
+def measure(clip: NDArray[Any], picture: NDArray[Any] | None = None) -> Reading:
     """Measures a clip of one or two things on a plain or blended background, or a given one.
 
     Args:
         clip: `[T, H, W, 3]`, RGB; uint8 in 0..255, or float in 0..1.
-        shapes: The shapes there can be.
-        backgrounds: The backgrounds there can be.
-        colours: The colours there can be.
         picture: What is behind the things, `[H, W, 3]` as `clip`; without it the background is
             read from the clip.
 
@@ -123,9 +112,7 @@ def measure(
     if picture is not None:
         backdrop = picture.astype(np.float32) * np.float32(scale)
     found = segment(pixels, backdrop)
-    things = tuple(
-        _read_thing(pixels, found.backdrop, each, shapes, colours) for each in found.patches
-    )
+    things = tuple(_read_thing(pixels, found.backdrop, each) for each in found.patches)
     blank = set(found.broken_frames)
     for thing in things:
         if thing.motion != "blinking":
@@ -133,7 +120,7 @@ def measure(
     return Reading(
         things=things,
         count=sum(each.count for each in found.patches),
-        background=_name_backdrop(found.backdrop, backgrounds),
+        background=_name_backdrop(found.backdrop),
         num_frames=len(clip),
         num_blank_frames=len(blank) if things else len(clip),
     )
@@ -147,20 +134,18 @@ def name_relation(first: Seen, second: Seen) -> str:
     return "below" if down > 0 else "above"
 
 
-def _read_thing(
-    pixels: Floats, backdrop: Floats, patch: Patch, shapes: Sequence[str], colours: Sequence[str]
-) -> Seen:
+def _read_thing(pixels: Floats, backdrop: Floats, patch: Patch) -> Seen:
     cutouts = cut_out(pixels, backdrop, patch)
     path = np.array([each.centre for each in cutouts.values()]) * UNIT_SIDE / min(pixels.shape[1:3])
-    fits = {shape: fit(list(cutouts.values()), shape) for shape in shapes}
-    shape = min(shapes, key=lambda name: float(np.median(fits[name][0])))
+    fits = {shape: fit(list(cutouts.values()), shape) for shape in SHAPES}
+    shape = min(SHAPES, key=lambda name: float(np.median(fits[name][0])))
     misfits, turns = fits[shape]
     hidden = frozenset(range(len(pixels))) - cutouts.keys()
     areas = [each.area for each in cutouts.values()]
     growth = areas[-1] / max(areas[0], 1.0)
     across, down = (path[-1] - path[0]).tolist()
     return Seen(
-        colour=min(colours, key=lambda name: math.dist(COLOURS[name], patch.colour)),
+        colour=min(COLOURS, key=lambda name: math.dist(COLOURS[name], patch.colour)),
         shape=shape,
         motion=_name_motion(path, growth, total_turn(turns, shape), hidden, len(pixels)),
         travel=(across, down),
@@ -205,11 +190,11 @@ def _name_path(path: Floats) -> str | None:
     return next(name for name, each in DIRECTIONS.items() if each == step)
 
 
-def _name_backdrop(backdrop: Floats, backgrounds: Sequence[str]) -> str:
+def _name_backdrop(backdrop: Floats) -> str:
     """Names the background whose top and bottom colours are nearest."""
     top, bottom = backdrop[0, 0], backdrop[-1, 0]
     return min(
-        backgrounds,
+        BACKGROUNDS,
         key=lambda name: (
             math.dist(BACKGROUNDS[name][0], top) + math.dist(BACKGROUNDS[name][1], bottom)
         ),

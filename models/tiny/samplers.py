@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from models.tiny.untyped import (
     WanTransformer3DModel,
 )
 
+if TYPE_CHECKING:
+    from models.tiny.tracks import Stage
+
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 """The folder that both stock pipelines load."""
 
@@ -28,7 +31,18 @@ SAMPLING: dict[str, Any] = {
     "max_sequence_length": 64,
     "output_type": "np",
 }
-"""Arguments of every pipeline call, unless told otherwise."""
+"""Arguments of every pipeline call besides the size, unless told otherwise."""
+
+
+def arguments_for(stage: Stage, **sampling: object) -> dict[str, Any]:
+    """Returns what a pipeline is called with, besides prompt and generator.
+
+    Args:
+        stage: Size and length of the clip.
+        **sampling: Entries of `SAMPLING` to replace.
+    """
+    size = {"width": stage.width, "height": stage.height, "num_frames": stage.num_frames}
+    return SAMPLING | size | sampling
 
 
 def load_pipelines(checkpoint: Path) -> tuple[Pipeline, Pipeline]:

@@ -48,6 +48,10 @@ class Stage:
         return min(1.0, (self.num_frames - 1) / UNHURRIED_STEPS) if self.num_frames > 1 else 1.0
 
 
+USUAL_STAGE = Stage(96, 96, 17)
+"""Clips of the size and length that the model is scored on."""
+
+
 @dataclass(frozen=True)
 class Track:
     """How a shape moves while the clip's time runs from 0 to 1; lengths in pixels.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.tiny.config import build_text_encoder, build_transformer, build_vae
+from models.tiny.deepen import deepen_transformer
 from models.tiny.distil import DistilSettings, distil
 from models.tiny.export import export
 from models.tiny.latents import (
@@ -35,7 +36,12 @@ from models.tiny.latents import (
 )
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.train_text import train_text
-from models.tiny.train_transformer import Parts, TransformerSettings, train_transformer
+from models.tiny.train_transformer import (
+    LATER_STILL_SHARES,
+    Parts,
+    TransformerSettings,
+    train_transformer,
+)
 from models.tiny.train_vae import VaeSettings, train_vae
 from models.tiny.training import Budget
 from models.tiny.untyped import (
@@ -44,6 +50,7 @@ from models.tiny.untyped import (
     Tokenizer,
     Transformer,
     UMT5EncoderModel,
+    Vae,
     WanTransformer3DModel,
 )
 from models.tiny.widen import widen_vae
@@ -67,7 +74,7 @@ class Job:
 
     `out` is the folder of states and results, `num_chunks` the size of the latent pool. `start_vae`
     is the folder of an autoencoder and `start` that of a pipeline whose transformer and text
-    encoder are trained further, None to begin anew.
+    encoder are trained further, None to begin anew. With `is_compiled` transformers are compiled.
     """
 
     out: Path
@@ -76,6 +83,7 @@ class Job:
     num_chunks: int
     start_vae: Path | None
     start: Path | None
+    is_compiled: bool
 
 
 def run_vae(job: Job) -> None:
@@ -85,10 +93,7 @@ def run_vae(job: Job) -> None:
     if job.start_vae is None:
         vae = build_vae()
     else:
-        trained = AutoencoderKLWan.from_pretrained(
-            job.start_vae, torch_dtype=torch.float32, local_files_only=True
-        )
-        vae = _on_device(widen_vae(trained))
+        vae = _on_device(widen_vae(load_vae(job.start_vae)))
         settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=1e-3, edges_from=0.0)
     train_vae(vae, job.out / "vae.pt", job.budget, settings)
 
@@ -106,7 +111,7 @@ def run_text(job: Job) -> None:
 
 def run_latents(job: Job) -> None:
     """Encodes the pool; writes `out/latents` and the statistics in `out/latents.json`."""
-    vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae").eval())
+    vae = load_vae(job.out / "vae").eval()
     for sort in SORTS:
         encode_pool(vae, job.out / "latents", job.num_chunks, sort, job.seed)
     statistics = measure_pool(job.out / "latents")
@@ -117,19 +122,19 @@ def run_transformer(job: Job) -> None:
     """Trains the transformer beside `out/text_encoder`; writes `out/transformer`."""
     torch.manual_seed(job.seed)
     tokenizer = build_tokenizer()
-    settings = TransformerSettings(seed=job.seed)
+    settings = TransformerSettings(seed=job.seed, is_compiled=job.is_compiled)
     if job.start is None:
         transformer = build_transformer()
     else:
-        transformer = load_transformer(job.start)
-        settings = replace(settings, matrix_rate=START_MATRIX_RATE, other_rate=1e-3)
+        transformer = _on_device(deepen_transformer(load_transformer(job.start)))
+        settings = replace(settings, still_shares=LATER_STILL_SHARES)
     parts = Parts(transformer, load_text_encoder(job.out, tokenizer), tokenizer)
     train_transformer(parts, _load_pool(job), job.out / "transformer.pt", job.budget, settings)
 
 
 def run_decoder(job: Job) -> None:
     """Trains the decoder alone; updates `out/vae`, whose encoder stays as it is."""
-    vae = _on_device(AutoencoderKLWan.from_pretrained(job.out / "vae"))
+    vae = load_vae(job.out / "vae")
     settings = VaeSettings(
         seed=job.seed + 1, matrix_rate=GENTLE_MATRIX_RATE, other_rate=5e-4, is_decoder_only=True
     )
@@ -140,7 +145,7 @@ def run_distil(job: Job) -> None:
     """Distils `out/transformer` into a four-step student; writes `out/fast`."""
     teacher = load_parts(job.out, build_tokenizer())
     student = copy.deepcopy(teacher.transformer)
-    settings = DistilSettings(seed=job.seed)
+    settings = DistilSettings(seed=job.seed, is_compiled=job.is_compiled)
     state = job.out / "distil.pt"
     distil(teacher, student, _load_pool(job), state=state, budget=job.budget, settings=settings)
 
@@ -162,6 +167,12 @@ def load_parts(folder: Path, tokenizer: Tokenizer) -> Parts:
     """
     text_encoder = load_text_encoder(folder, tokenizer)
     return Parts(load_transformer(folder), text_encoder, tokenizer)
+
+
+def load_vae(folder: Path) -> Vae:
+    """Loads an autoencoder from its own folder, in float32."""
+    vae = AutoencoderKLWan.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    return _on_device(vae)
 
 
 def load_transformer(folder: Path) -> Transformer:
@@ -218,6 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="pipeline folder whose transformer goes on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--compile", action="store_true", help="compile transformers; needs a C++ compiler"
+    )
     parser.add_argument("--device", default="cpu", help="where torch trains, such as cuda")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -240,6 +254,7 @@ def _plan(options: argparse.Namespace, stage: str) -> Job:
         num_chunks=options.chunks,
         start_vae=options.start_vae,
         start=options.start,
+        is_compiled=options.compile,
     )
 
 

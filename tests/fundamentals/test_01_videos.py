@@ -45,12 +45,12 @@ def test_a_prompt_becomes_a_video_of_what_it_says(client: OpenAI, tmp_path: Path
     )
     reading = measure(frames)
     assert (reading.colour, reading.motion, reading.background) == ("red", "right", "black")
-    assert frames.shape == (17, 64, 64, 3)
+    assert frames.shape == (17, 96, 96, 3)
 
 
 def test_a_picture_becomes_the_first_frame(client: OpenAI, tmp_path: Path) -> None:
-    picture = Image.new("RGB", (64, 64), "black")
-    ImageDraw.Draw(picture).rectangle((24, 36, 40, 52), fill=(245, 220, 40))
+    picture = Image.new("RGB", (96, 96), "black")
+    ImageDraw.Draw(picture).rectangle((31, 52, 65, 86), fill=(245, 220, 40))
     file = io.BytesIO()
     picture.save(file, "PNG")
     frames = render(
@@ -70,11 +70,11 @@ def test_a_video_may_be_larger_and_smoother_than_the_model_makes(
 ) -> None:
     request = {"prompt": "a red circle moving right on a black background"}
     plain = render(client, tmp_path / "plain.mp4", **request, extra_body={"seed": 1})
-    raised = {**request, "size": "128x128", "extra_body": {"seed": 1, "fps": 16}}
+    raised = {**request, "size": "192x192", "extra_body": {"seed": 1, "fps": 16}}
     larger = render(client, tmp_path / "larger.mp4", **raised)
-    assert larger.shape == (33, 128, 128, 3)
+    assert larger.shape == (33, 192, 192, 3)
     # The same film: shrunk again, its own frames are the model's.
-    shrunk = larger[::2].reshape(17, 64, 2, 64, 2, 3).mean((2, 4))
+    shrunk = larger[::2].reshape(17, 96, 2, 96, 2, 3).mean((2, 4))
     assert np.abs(shrunk - plain).mean() < 8
     reading = measure(plain)
     assert (reading.colour, reading.motion) == ("red", "right")

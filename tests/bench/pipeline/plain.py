@@ -13,7 +13,8 @@ from diffusers import WanPipeline
 from diffusers.utils.export_utils import encode_video
 from diffusers.utils.logging import disable_progress_bar
 
-from models.tiny.samplers import CHECKPOINT, SAMPLING
+from models.tiny.samplers import CHECKPOINT, arguments_for
+from models.tiny.tracks import USUAL_STAGE
 
 PROMPT = "a red circle moving right on a black background"
 FPS = 8
@@ -31,7 +32,7 @@ def load_pipeline() -> Any:
 def render(pipeline: Any, *, steps: int, seed: int, path: Path) -> None:
     """One clip into `path`."""
     generator = torch.Generator().manual_seed(seed)
-    arguments = SAMPLING | {"num_inference_steps": steps}
+    arguments = arguments_for(USUAL_STAGE, num_inference_steps=steps)
     clip = pipeline(prompt=PROMPT, generator=generator, **arguments).frames[0]
     encode_video(clip, fps=FPS, output_path=str(path))
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from openai import OpenAI
 
-from models.tiny.samplers import CHECKPOINT, SAMPLING, load_pipelines
+from models.tiny.samplers import CHECKPOINT, arguments_for, load_pipelines
+from models.tiny.tracks import USUAL_STAGE
 from tests.bench.queue.idle import IdleFigures, measure_idle
 from tests.support.stack import is_over, roomy_configs, running_stack, sdk_of
 
@@ -152,7 +153,7 @@ def _run_jobs(client: OpenAI, num_jobs: int) -> tuple[float, Sequence[float]]:
     """Seconds from the first submit until all are completed, and the worker's own for each."""
     began = time.perf_counter()
     waiting = [
-        client.videos.create(model="reel-tiny", prompt=PROMPT, seconds="2", size="64x64").id  # type: ignore[arg-type]  # sizes of our own
+        client.videos.create(model="reel-tiny", prompt=PROMPT, seconds="2", size="96x96").id  # type: ignore[arg-type]  # sizes of our own
         for _ in range(num_jobs)
     ]
     render_s = []
@@ -173,5 +174,5 @@ def _run_jobs(client: OpenAI, num_jobs: int) -> tuple[float, Sequence[float]]:
 def _run_plain(pipeline: Any, num_prompts: int) -> float:
     began = time.perf_counter()
     for _ in range(num_prompts):
-        pipeline(prompt=PROMPT, **SAMPLING)
+        pipeline(prompt=PROMPT, **arguments_for(USUAL_STAGE))
     return time.perf_counter() - began

@@ -30,6 +30,15 @@ def assert_nothing_left(services: Services) -> None:
     assert files == []
 
 
+OWN_SIZES = ["96x96", "160x96", "96x160", "64x64", "96x64", "64x96"]
+SIZES = OWN_SIZES + [
+    f"{factor * width}x{factor * height}"
+    for factor in (2, 4)
+    for width, height in (map(int, size.split("x")) for size in OWN_SIZES)
+]
+SECONDS = [2, 1, 3, 4, 6]
+
+
 @pytest.mark.parametrize(
     ("fields", "param", "limit", "value"),
     [
@@ -39,18 +48,18 @@ def assert_nothing_left(services: Services) -> None:
         ({"negative_prompt": "x" * 1001}, "negative_prompt", 1000, 1001),
         ({"prompt": 7}, "prompt", "Input should be a valid string", "7"),
         ({"model": "sora-2"}, "model", ["reel-tiny", "reel-avatar"], "sora-2"),
-        ({"size": "512x512"}, "size", ["64x64", "128x128", "256x256"], "512x512"),
-        ({"size": "big"}, "size", ["64x64", "128x128", "256x256"], "big"),
-        ({"width": 64, "height": 65}, "size", ["64x64", "128x128", "256x256"], "64x65"),
+        ({"size": "512x512"}, "size", SIZES, "512x512"),
+        ({"size": "big"}, "size", SIZES, "big"),
+        ({"width": 64, "height": 65}, "size", SIZES, "64x65"),
         ({"width": 64}, "height", "both or neither", None),
         ({"size": "64x64", "width": 64, "height": 64}, "size", "one of the two", "64x64"),
-        ({"seconds": "4"}, "seconds", [2], 4.0),
-        ({"seconds": 2.5}, "seconds", [2], 2.5),
-        ({"num_frames": 18}, "num_frames", "4k+1 from 17 to 17", 18),
+        ({"seconds": "5"}, "seconds", SECONDS, 5.0),
+        ({"seconds": 2.5}, "seconds", SECONDS, 2.5),
+        ({"num_frames": 18}, "num_frames", "4k+1 from 9 to 49", 18),
         ({"num_frames": 17, "seconds": 2}, "num_frames", "one of the two", 17),
         ({"fps": 25}, "fps", [8, 16, 24, 48], 25),
         ({"num_inference_steps": 13}, "num_inference_steps", [4, 12], 13),
-        ({"mode": "best"}, "mode", ["standard", "pro"], "best"),
+        ({"mode": "best"}, "mode", ["standard", "fast", "pro"], "best"),
         ({"guidance_scale": 9.5}, "guidance_scale", [1.0, 8.0], 9.5),
         ({"generate_audio": True}, "generate_audio", [False], True),
         ({"generate_audio": "perhaps"}, "generate_audio", None, "perhaps"),

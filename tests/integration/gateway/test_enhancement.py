@@ -10,22 +10,26 @@ from gateway.services import Services
 from tests.support.accounts import set_plan
 from tests.support.api import Client, PaperWorker
 
+OWN = ["96x96", "160x96", "96x160", "64x64", "96x64", "64x96"]
+TWICE = ["192x192", "320x192", "192x320", "128x128", "192x128", "128x192"]
+FOUR_TIMES = ["384x384", "640x384", "384x640", "256x256", "384x256", "256x384"]
+
 
 def test_models_say_what_is_enhanced(client: Client) -> None:
     tiny = client.get("/models").json()["data"][0]
-    assert tiny["sizes"] == ["64x64", "128x128", "256x256"]
+    assert tiny["sizes"] == OWN + TWICE + FOUR_TIMES
     assert tiny["fps"] == [8, 16, 24, 48]
-    assert tiny["enhanced"] == {"sizes": ["128x128", "256x256"], "fps": [16, 24, 48]}
+    assert tiny["enhanced"] == {"sizes": TWICE + FOUR_TIMES, "fps": [16, 24, 48]}
 
 
 @pytest.mark.parametrize(
     ("asked", "made", "points"),
     [
-        ({}, ("64x64", 8, 17), 10),
-        ({"fps": 16}, ("64x64", 16, 33), 12),
-        ({"fps": 24, "num_frames": 49}, ("64x64", 24, 49), 12),
-        ({"resolution": "128p"}, ("128x128", 8, 17), 12),
-        ({"width": 256, "height": 256, "fps": 24}, ("256x256", 24, 49), 18),
+        ({}, ("96x96", 8, 17), 10),
+        ({"fps": 16}, ("96x96", 16, 33), 12),
+        ({"fps": 24, "num_frames": 49}, ("96x96", 24, 49), 12),
+        ({"resolution": "192p"}, ("192x192", 8, 17), 12),
+        ({"width": 384, "height": 384, "fps": 24}, ("384x384", 24, 49), 18),
     ],
 )
 def test_a_request_gets_and_pays_for_what_it_names(
@@ -60,9 +64,9 @@ def test_a_plan_limits_enhanced_rates_too(client: Client, services: Services) ->
 @pytest.mark.parametrize(
     ("asked", "param", "limit"),
     [
-        ({"size": "512x512"}, "size", ["64x64", "128x128", "256x256"]),
+        ({"size": "512x512"}, "size", OWN + TWICE + FOUR_TIMES),
         ({"fps": 60}, "fps", [8, 16, 24, 48]),
-        ({"fps": 16, "num_frames": 17}, "num_frames", "8k+1 from 33 to 33"),
+        ({"fps": 16, "num_frames": 21}, "num_frames", "8k+1 from 17 to 97"),
     ],
 )
 def test_what_no_enhancement_reaches_is_refused_by_name(
@@ -77,13 +81,13 @@ def test_what_no_enhancement_reaches_is_refused_by_name(
 def test_the_worker_is_given_what_was_asked_for_and_batches_only_its_like(
     client: Client, worker: PaperWorker
 ) -> None:
-    for asked in ({}, {"fps": 16}, {"size": "128x128"}):
+    for asked in ({}, {"fps": 16}, {"size": "192x192"}):
         assert client.submit(**asked).status_code == 200
     alone = [worker.claim(room=4) for _ in range(3)]
     assert sorted((job.spec.size, job.spec.fps) for [job] in alone) == [
-        ("128x128", 8),
-        ("64x64", 8),
-        ("64x64", 16),
+        ("192x192", 8),
+        ("96x96", 8),
+        ("96x96", 16),
     ]
     for [job] in alone:
         worker.finish(job)
@@ -96,7 +100,7 @@ def test_too_few_points_never_lead_to_more_than_was_wanted(client: Client) -> No
     for _ in range(5):
         assert client.submit().status_code == 200
     # 10 of 60 points are left.
-    answer = client.submit(size="128x128", fps=16)
+    answer = client.submit(size="192x192", fps=16)
     assert answer.status_code == 402
     cheaper = answer.json()["error"]["cheaper_request"]
-    assert (cheaper["size"], cheaper["fps"], cheaper["points"]) == ("64x64", 8, 10)
+    assert (cheaper["size"], cheaper["fps"], cheaper["points"]) == ("96x96", 8, 10)

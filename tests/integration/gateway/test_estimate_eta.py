@@ -76,7 +76,7 @@ def test_modes_are_estimated_apart(client: Client, worker: PaperWorker, services
     with services.database.write() as connection:
         for mode, seconds in took_s.items():
             key = DurationKey(
-                "reel-tiny", "text_to_video", "64x64", 17, 12, 8, mode, is_guided=True
+                "reel-tiny", "text_to_video", "96x96", 17, 12, 8, mode, is_guided=True
             )
             note(connection, key, seconds)
     found = []

@@ -71,10 +71,10 @@ def test_json_is_one_object(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "expected"),
     [
-        ("plans.yaml", "daily_points: 66", "daily_points: 9", WarningCode.NOTHING_AFFORDABLE),
+        ("plans.yaml", "daily_points: 66", "daily_points: 2", WarningCode.NOTHING_AFFORDABLE),
         ("plans.yaml", "max_fps: 24", "max_fps: 4", WarningCode.NOTHING_ALLOWED),
-        ("plans.yaml", "modes: [standard]", "models: [other]", WarningCode.UNKNOWN_MODEL),
-        ("plans.yaml", "modes: [standard]", "modes: [standard, 4k]", WarningCode.LIMIT_WITHOUT_USE),
+        ("plans.yaml", "modes: [standard, fast]", "models: [other]", WarningCode.UNKNOWN_MODEL),
+        ("plans.yaml", "[standard, fast]", "[standard, 4k]", WarningCode.LIMIT_WITHOUT_USE),
         ("pricing.yaml", "points_per_second: 5", "points_per_second: 0", WarningCode.PRICE_ZERO),
         ("plans.yaml", "Asia/Shanghai", "Africa/Cairo", WarningCode.MIDNIGHT_MISSING),
         (
@@ -132,7 +132,7 @@ def test_midnights_that_do_not_exist(folder: Path, zone: str, today: date, days:
         ("plans.yaml", "id: standard", "id: free", "two plans share an id"),
         ("pricing.yaml", "points_per_second: 5", "points_per_second: .nan", "finite"),
         ("pricing.yaml", "model: reel-tiny", "model: other", "no price for model reel-tiny"),
-        ("models.yaml", "sizes: [64x64]", "sizes: [64*64]", "64x96"),
+        ("models.yaml", "sizes: [96x96, ", "sizes: [96*96, ", "64x96"),
         ("gateway.yaml", "lease_s: 60", "lease_s: 0", "greater than 0"),
         ("gateway.yaml", "lease_s: 60", "lease_seconds: 60", "not permitted"),
     ],
@@ -191,9 +191,9 @@ def test_what_the_points_of_a_plan_pay(
 
 
 def test_a_request_that_no_model_makes_has_no_price(folder: Path) -> None:
-    answer = run(price, "--config", str(folder), "--seconds", "3")
+    answer = run(price, "--config", str(folder), "--seconds", "5")
     assert answer.exit_code == 1
-    assert answer.stderr == "price: reel-tiny makes clips of 2 seconds, not 3\n"
+    assert answer.stderr == "price: reel-tiny makes clips of 2, 1, 3, 4, 6 seconds, not 5\n"
 
 
 def test_a_simulation_from_a_shell(folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from models.tiny.ruler import measure
 from models.tiny.scenes import draw_picture_scene, draw_scene
 from models.tiny.tracks import Stage
 from models.tiny.training import Draws
-from models.tiny.worlds import FIRST_WORLD, WORLD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +43,7 @@ def read_many(stage: Stage, num_clips: int) -> list[Outcome]:
     """Renders and measures held-out combinations."""
     rng = Draws(7, stage.width).rng
     wanted = [draw_combination(rng, held_out=True) for _ in range(num_clips)]
-    return [Outcome.read(each, film(each, stage, row), WORLD) for row, each in enumerate(wanted)]
+    return [Outcome.read(each, film(each, stage, row)) for row, each in enumerate(wanted)]
 
 
 def test_held_out_combinations_read_back_as_drawn() -> None:
@@ -80,7 +79,7 @@ def test_noise_and_blur_do_not_change_what_is_read() -> None:
     blurred = torch.nn.functional.avg_pool2d(clip, 3, 1, 1, count_include_pad=False)
     noise = torch.randn(clip.shape, generator=torch.Generator().manual_seed(1)) * 0.03
     frames = (blurred + noise).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-    assert Outcome.read(wanted, frames, WORLD).is_right
+    assert Outcome.read(wanted, frames).is_right
 
 
 @pytest.mark.parametrize(
@@ -94,16 +93,16 @@ def test_noise_and_blur_do_not_change_what_is_read() -> None:
 )
 def test_what_differs_from_the_wish_is_found(attribute: str, shown: Combination) -> None:
     wanted = Combination((Thing("red", "star", "up"),), "black")
-    outcome = Outcome.read(wanted, film(shown, Stage(), 2), WORLD)
+    outcome = Outcome.read(wanted, film(shown, Stage(), 2))
     assert [name for name in ATTRIBUTES if not outcome.has(name)] == [attribute]
 
 
 def test_a_wrong_relation_and_a_wrong_number_are_found() -> None:
     things = (Thing("red", "star", "still"), Thing("blue", "ring", "still"))
     wanted = Combination(things, "white", "above")
-    other_way = Outcome.read(wanted, film(wanted._replace(relation="below"), Stage(), 3), WORLD)
+    other_way = Outcome.read(wanted, film(wanted._replace(relation="below"), Stage(), 3))
     assert [name for name in ATTRIBUTES if not other_way.has(name)] == ["relation"]
-    alone = Outcome.read(wanted, film(Combination(things[:1], "white"), Stage(), 3), WORLD)
+    alone = Outcome.read(wanted, film(Combination(things[:1], "white"), Stage(), 3))
     assert not alone.has("count")
     assert not alone.has("relation")
 
@@ -181,15 +180,6 @@ def test_a_frame_that_is_mostly_object_is_broken() -> None:
     assert measure(clip).num_blank_frames == 1
 
 
-def test_a_world_limits_what_can_be_read() -> None:
-    shown = Combination((Thing("purple", "heart", "up"),), "white")
-    frames = film(shown, Stage(), 4)
-    assert measure(frames).shape == "heart"
-    first = Outcome.read(shown, frames, FIRST_WORLD).reading
-    assert first.shape in FIRST_WORLD.shapes
-    assert first.colour in FIRST_WORLD.colours
-
-
 def test_things_over_a_known_picture_are_read() -> None:
     rng = Draws(8, 0).rng
     num_right = 0
@@ -198,7 +188,7 @@ def test_things_over_a_known_picture_are_read() -> None:
         scene = draw_picture_scene(wanted, Stage(), Draws(9, row).rng)
         frames = ((render([scene])[0] + 1) / 2).permute(1, 2, 3, 0).numpy()
         picture = draw_backdrops([scene])[0, :, 0].permute(1, 2, 0).numpy()
-        outcome = Outcome.read(wanted, frames, WORLD, picture)
+        outcome = Outcome.read(wanted, frames, picture)
         num_right += outcome.has("motion")
     # A texture may hold a patch of the shape's own colour.
     assert num_right >= 16

@@ -10,7 +10,7 @@ import torch
 
 from models.tiny import latents
 from models.tiny import train_vae as train_vae_module
-from models.tiny.config import LATENT_CHANNELS, build_text_encoder, build_vae
+from models.tiny.config import LATENT_CHANNELS, build_text_encoder
 from models.tiny.data import is_held_out
 from models.tiny.latents import (
     STAGES,
@@ -35,11 +35,9 @@ from models.tiny.train_transformer import (
 )
 from models.tiny.train_vae import VaeSettings, decode_unclamped, encode_at_once, train_vae
 from models.tiny.training import Budget, Draws, cosine_factor
-from models.tiny.widen import widen_vae
 from tests.support.tiny import (
     BUDGET,
     SAVING_BUDGET,
-    SMALL_VAE,
     CutError,
     assert_same_weights,
     cut_after,
@@ -120,6 +118,7 @@ def test_a_pipeline_that_training_starts_from_gives_its_text_encoder(tmp_path: P
         num_chunks=1,
         start_vae=None,
         start=tmp_path / "start",
+        is_compiled=False,
     )
     run_text(job)
     taken = load_text_encoder(job.out, build_tokenizer())
@@ -218,28 +217,6 @@ def test_the_trained_autoencoder_is_the_one_that_inference_runs(num_frames: int)
         decoded = decode_unclamped(vae, noise)
         torch.testing.assert_close(decoded.clamp(-1, 1), vae.decode(noise).sample)
     assert decoded.shape == clip.shape
-
-
-def test_more_latent_channels_change_nothing_at_first() -> None:
-    few = {"z_dim": 8, "latents_mean": [0.0] * 8, "latents_std": [1.0] * 8}
-    torch.manual_seed(0)
-    trained = build_vae(**SMALL_VAE, **few).eval()
-    wide = widen_vae(trained, **SMALL_VAE).eval()
-    clip = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(4)) * 2 - 1
-    with torch.no_grad():
-        before, after = (each.encode(clip).latent_dist for each in (trained, wide))
-        assert after.mean.shape[1] == LATENT_CHANNELS
-        torch.testing.assert_close(after.mean[:, :8], before.mean)
-        torch.testing.assert_close(after.logvar[:, :8], before.logvar)
-        assert after.mean[:, 8:].abs().max() > 0, "the new channels can learn"
-        quiet = after.mean.clone()
-        quiet[:, 8:] = 0
-        torch.testing.assert_close(wide.decode(quiet).sample, trained.decode(before.mean).sample)
-
-
-def test_an_autoencoder_of_other_widths_is_refused() -> None:
-    with pytest.raises(ValueError, match="start from an autoencoder of the same widths"):
-        widen_vae(build_vae(base_dim=4, decoder_base_dim=8), **SMALL_VAE)
 
 
 def test_the_pool_is_normalised_and_encoding_goes_on(

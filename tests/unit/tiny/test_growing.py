@@ -1,0 +1,65 @@
+"""Trained networks that grow do at first what they did before."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.tiny.config import LATENT_CHANNELS, build_transformer, build_vae
+from models.tiny.deepen import deepen_transformer
+from models.tiny.widen import widen_vae
+from tests.support.tiny import SMALL_VAE
+
+SMALL = {"num_attention_heads": 1, "ffn_dim": 32}
+
+
+def test_more_latent_channels_change_nothing_at_first() -> None:
+    few = {"z_dim": 8, "latents_mean": [0.0] * 8, "latents_std": [1.0] * 8}
+    torch.manual_seed(0)
+    trained = build_vae(**SMALL_VAE, **few).eval()
+    wide = widen_vae(trained, **SMALL_VAE).eval()
+    clip = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    with torch.no_grad():
+        before, after = (each.encode(clip).latent_dist for each in (trained, wide))
+        assert after.mean.shape[1] == LATENT_CHANNELS
+        torch.testing.assert_close(after.mean[:, :8], before.mean)
+        torch.testing.assert_close(after.logvar[:, :8], before.logvar)
+        assert after.mean[:, 8:].abs().max() > 0, "the new channels can learn"
+        quiet = after.mean.clone()
+        quiet[:, 8:] = 0
+        torch.testing.assert_close(wide.decode(quiet).sample, trained.decode(before.mean).sample)
+
+
+def test_an_autoencoder_of_other_widths_is_refused() -> None:
+    with pytest.raises(ValueError, match="start from an autoencoder of the same widths"):
+        widen_vae(build_vae(base_dim=4, decoder_base_dim=8), **SMALL_VAE)
+
+
+def test_more_blocks_change_nothing_at_first_and_can_learn() -> None:
+    torch.manual_seed(0)
+    trained = build_transformer(num_layers=2, **SMALL)
+    # Untrained it predicts zero, whatever its blocks do.
+    torch.nn.init.normal_(trained.proj_out.weight)
+    deep = deepen_transformer(trained, num_layers=3, **SMALL)
+    asked = {
+        "hidden_states": torch.randn(2, LATENT_CHANNELS, 3, 4, 4),
+        "timestep": torch.rand(2, 12) * 1000,
+        "encoder_hidden_states": torch.randn(2, 7, 128),
+        "return_dict": False,
+    }
+    (before,), (after,) = trained(**asked), deep(**asked)
+    assert len(deep.blocks) == 3
+    assert before.std() > 0.1
+    torch.testing.assert_close(after, before)
+    after.square().mean().backward()
+    free = deep.blocks[1]
+    for branch in (free.attn1.to_out[0], free.attn2.to_out[0], free.ffn.net[2]):
+        assert not branch.weight.any()
+        assert branch.weight.grad.abs().max() > 0
+
+
+def test_a_transformer_of_more_blocks_or_other_widths_is_refused() -> None:
+    with pytest.raises(ValueError, match="has 2 blocks, at most 1 fit"):
+        deepen_transformer(build_transformer(num_layers=2, **SMALL), num_layers=1, **SMALL)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        deepen_transformer(build_transformer(num_layers=1, **SMALL), num_layers=1)
