@@ -98,7 +98,7 @@ def roomy_configs(folder: Path) -> Path:
         (r"max_jobs_per_day: \d+", "max_jobs_per_day: 1000"),
         (r"max_running: \d+", "max_running: 10"),
         (r"max_queued: \d+", "max_queued: 100"),
-        (r"modes: \[standard\]", "modes: [standard, pro]"),
+        (r"modes: \[standard, fast\]", "modes: [standard, fast, pro]"),
     ):
         text = re.sub(narrow, roomy, text)
     plans.write_text(text, encoding="utf-8")
