@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def deepen_transformer(trained: Transformer, **overrides: object) -> Transformer:
     """Builds a transformer that does what a trained one does, with free blocks in between.
 
-    A free block is a copy of the block before it whose branches add nothing yet: copies learn
-    faster than blocks drawn at random (Du et al., 2024, arXiv:2405.15319).
+    A free block is a copy of the block before it whose branches add nothing yet. Growing by copies
+    of blocks is depth-wise stacking (Du et al., 2024, arXiv:2405.15319); there they are not silent.
 
     Args:
         trained: A transformer of the same width with at most as many blocks.
