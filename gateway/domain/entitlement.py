@@ -49,9 +49,9 @@ def cheaper_request(
 ) -> VideoSpec | None:
     """The dearest request of the same kind and model that `plan` allows and `available` covers.
 
-    None is sharper or smoother than `wanted`; among equally dear ones, the one most like it. A
-    digital human stays as long as its speech wherever that can be had, and gets no longer. With
-    keyframes rate and length stay, or they would be at other places.
+    None is sharper, smoother or longer than `wanted`; among equally dear ones, the one most like
+    it. A digital human stays as long as its speech wherever that can be had. With keyframes rate
+    and length stay, or they would be at other places.
     """
     offered = [spec for spec in offered_specs(card) if _is_no_more(spec, wanted)]
     choices = [offered]
@@ -77,10 +77,14 @@ def cheaper_request(
 
 def _is_no_more(spec: VideoSpec, wanted: VideoSpec) -> bool:
     is_sharper = min(spec.width, spec.height) > min(wanted.width, wanted.height)
+    # The speech tells how long a digital human is.
+    has_speech = spec.kind is Kind.DIGITAL_HUMAN
+    is_longer = billed_seconds(spec) > billed_seconds(wanted) and not has_speech
     has_places = (spec.fps, spec.num_frames) == (wanted.fps, wanted.num_frames)
     return (
         spec.kind is wanted.kind
         and not is_sharper
+        and not is_longer
         and spec.fps <= wanted.fps
         and (has_places or not wanted.keyframes)
     )

@@ -59,6 +59,12 @@ def price_list(per_second: str, **changes: Any) -> PriceList:
     return PriceList(prices=[price])
 
 
+def shipped_card(modes: dict[str, Decimal]) -> ModelCard:
+    """The first model of the shipped catalog, with no more modes than `modes`."""
+    card, *_ = load_catalog(CONFIGS / "models.yaml").models
+    return card.model_copy(update={"modes": {mode: card.modes[mode] for mode in modes}})
+
+
 @pytest.mark.parametrize(
     ("num_frames", "fps", "seconds"),
     [(17, 8, Fraction(2)), (18, 8, Fraction(17, 8)), (1, 8, Fraction(0)), (121, 24, Fraction(5))],
@@ -108,9 +114,8 @@ def test_sound_multiplies_the_price_of_a_video_that_has_it() -> None:
 
 
 def test_a_cheaper_request_keeps_the_sound_where_it_can() -> None:
-    silent, *_ = load_catalog(CONFIGS / "models.yaml").models
-    card = silent.model_copy(update={"audio": "out"})
     modes = {"standard": Decimal(1), "pro": Decimal(2)}
+    card = shipped_card(modes).model_copy(update={"audio": "out"})
     prices = price_list("5", multipliers=Multipliers(audio=Decimal("1.5"), mode=modes))
     plan = load_configuration(CONFIGS).plans.plans[-1]
     wanted = spec(mode="pro").model_copy(update={"generate_audio": True})
@@ -121,9 +126,9 @@ def test_a_cheaper_request_keeps_the_sound_where_it_can() -> None:
 
 
 def test_a_cheaper_request_with_keyframes_has_room_for_them_at_their_frames() -> None:
-    card, *_ = load_catalog(CONFIGS / "models.yaml").models
     fps = {8: Decimal(1), 16: Decimal(2), 24: Decimal(3), 48: Decimal(4)}
     modes = {"standard": Decimal(1), "pro": Decimal(2)}
+    card = shipped_card(modes).model_copy(update={"seconds": [2]})
     prices = price_list("5", multipliers=Multipliers(fps=fps, mode=modes))
     plan = load_configuration(CONFIGS).plans.plans[-1]
     wanted = spec(33, 16, mode="pro")
@@ -290,3 +295,14 @@ def test_the_offer_is_the_dearest_that_fits() -> None:
     assert offer(29) == ("64x64", 33)
     assert offer(19) == ("64x64", 17)
     assert offer(9) is None
+
+
+def test_the_offer_is_no_longer_than_what_was_asked() -> None:
+    card = wide_card()
+    prices = price_list("5", multipliers=Multipliers(resolution={64: Decimal(1), 128: Decimal(3)}))
+    wanted = card.example(
+        kind=Kind.TEXT_TO_VIDEO, mode="standard", size="128x128", fps=8, seconds=2
+    )
+    found = cheaper_request(wanted, card, plan=limited_plan(), prices=prices, available=29)
+    assert found is not None
+    assert (found.size, found.num_frames) == ("64x64", 17)
