@@ -15,7 +15,7 @@ from models.tiny.phrases import CHINESE, ENGLISH, LANGUAGES, Language
 if TYPE_CHECKING:
     import random
 
-CHINESE_SHARE = 0.4
+CHINESE_SHARE = 0.5
 CANONICAL_SHARE = 0.3
 FIRST_PHRASE_SHARE = 0.4
 NOISE_SHARE = 0.25

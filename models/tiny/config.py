@@ -72,7 +72,7 @@ TRANSFORMER_CONFIG: dict[str, Any] = {
     "text_dim": TEXT_WIDTH,
     "freq_dim": 128,
     "ffn_dim": 480,
-    "num_layers": 9,
+    "num_layers": 11,
     "cross_attn_norm": True,
     "qk_norm": "rms_norm_across_heads",
     "eps": 1e-6,

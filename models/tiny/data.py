@@ -85,6 +85,9 @@ It leaves out white on white, green or blue on gray, red on brown: pairs a blurr
 
 PAIR_SHARE = 0.35
 STILL_SHARE = 0.5
+HARD_WORDS = {"star": 2.0, "triangle": 2.0, "cross": 2.0, "rotating": 2.0, "circling": 1.5}
+"""How much more often clips with what is hard to draw are trained on: once as often as others."""
+
 HELD_OUT_PART = 16
 """One in this many combinations is held out; every score is on these."""
 
@@ -132,6 +135,17 @@ def is_held_out(combination: Combination) -> bool:
     """Tells whether the transformer never trains on a combination; the same on every machine."""
     words = [*combination.things, combination.background, combination.relation]
     return zlib.crc32(repr(words).encode()) % HELD_OUT_PART == 0
+
+
+def training_weight(combination: Combination) -> float:
+    """Returns how often a combination is trained on, beside 1 for an easy one.
+
+    Of two things the harder counts.
+    """
+    return max(
+        HARD_WORDS.get(thing.shape, 1.0) * HARD_WORDS.get(thing.motion, 1.0)
+        for thing in combination.things
+    )
 
 
 def draw_combination(

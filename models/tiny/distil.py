@@ -53,7 +53,7 @@ class DistilSettings:
     matrix_rate: float = 1e-3
     other_rate: float = 5e-4
     average_decay: float = 0.995
-    guidance_scale: float = 3.0
+    guidance_scale: float = 2.5
     num_substeps: int = 3
     is_compiled: bool = False
 

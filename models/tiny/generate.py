@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from models.tiny.phrases import LANGUAGES
 from models.tiny.render import Scene, draw_backdrops, render
 from models.tiny.samplers import arguments_for, load_fast, load_pipelines
 from models.tiny.scenes import draw_picture_scene, draw_scene
+from models.tiny.times import Times, measure_times
 from models.tiny.tracks import USUAL_STAGE, Stage
 from models.tiny.training import Draws
 from models.tiny.untyped import Pipeline
@@ -58,7 +58,7 @@ class Results:
 
     `from_image` begins with frames of rendered clips, `from_picture` with things over textures
     that no caption names. `psnr_db` and `picture_psnr_db` are the first-frame PSNRs of these;
-    `clip_s` and `fast_clip_s` are mean times of a text-to-video clip.
+    `times` and `fast_times` are those of a text-to-video clip of either profile.
     """
 
     from_text: list[Outcome]
@@ -68,8 +68,8 @@ class Results:
     rebuilt: list[Outcome]
     psnr_db: list[float]
     picture_psnr_db: list[float]
-    clip_s: float
-    fast_clip_s: float
+    times: Times
+    fast_times: Times
 
 
 def generate(checkpoint: Path, task: Task, **sampling: object) -> Results:
@@ -81,17 +81,17 @@ def generate(checkpoint: Path, task: Task, **sampling: object) -> Results:
         **sampling: Entries of `SAMPLING` to replace; the four-step clips have their own.
     """
     text_to_video, image_to_video = load_pipelines(checkpoint)
-    started = time.perf_counter()
     from_text = run_text_to_video(text_to_video, task, **sampling)
-    middle = time.perf_counter()
     fast_pipeline, fast_sampling = load_fast(checkpoint, text_to_video)
     fast = run_text_to_video(fast_pipeline, task, **fast_sampling)
-    ended = time.perf_counter()
     from_image, psnr_db = run_image_to_video(image_to_video, task, **sampling)
     from_picture, picture_psnr_db = run_image_to_video(
         image_to_video, dataclasses.replace(task, over_pictures=True), **sampling
     )
-    num_clips = len(task.wanted)
+    times, fast_times = (
+        measure_times(pipeline, task.prompts()[0], arguments_for(task.stage, **arguments))
+        for pipeline, arguments in ((text_to_video, sampling), (fast_pipeline, fast_sampling))
+    )
     return Results(
         from_text=from_text,
         fast=fast,
@@ -100,8 +100,8 @@ def generate(checkpoint: Path, task: Task, **sampling: object) -> Results:
         from_picture=from_picture,
         psnr_db=psnr_db,
         picture_psnr_db=picture_psnr_db,
-        clip_s=(middle - started) / num_clips,
-        fast_clip_s=(ended - middle) / num_clips,
+        times=times,
+        fast_times=fast_times,
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.tiny.data import Combination, Thing, draw_combination, happens
+from models.tiny.data import Combination, Thing, draw_combination, happens, training_weight
 from models.tiny.precision import half_precision
 from models.tiny.render import draw_covers, render
 from models.tiny.scenes import draw_picture_scene, draw_scene
@@ -68,8 +68,9 @@ class Bucket:
 
     `latents` is float32 `[N, 24, T, H, W]`, normalised; `is_picture` (bool, `[N]`) tells which lie
     over a texture. `covers` (float32, `[N, 2, T, H/2, W/2]`) says where things are, as of
-    `draw_covers`, and `slots` (int64, `[N, 8]`) what they are, as of `fill_slots`. `share` is the
-    share of the batches of its sort, stills or clips.
+    `draw_covers`, and `slots` (int64, `[N, 8]`) what they are, as of `fill_slots`. `weights`
+    (float32, `[N]`, on the CPU) are those of `training_weight`. `share` is the share of the batches
+    of its sort, stills or clips.
     """
 
     combinations: list[Combination]
@@ -77,6 +78,7 @@ class Bucket:
     latents: Tensor
     covers: Tensor
     slots: Tensor
+    weights: Tensor
     share: float
 
     @property
@@ -204,6 +206,7 @@ def load_pool(folder: Path, statistics: Statistics) -> Pool:
                 statistics.normalize(raw.to(where)),
                 torch.cat([covers.float() for *_, covers in same]).to(where),
                 torch.tensor([fill_slots(each) for each in combinations]),
+                torch.tensor([training_weight(each) for each in combinations], device="cpu"),
                 count / num_alike,
             )
         )

@@ -24,6 +24,9 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 MOMENTUM = 0.95
 WEIGHT_DECAY = 0.01
 
+SETTLED_SHARE = 0.1
+"""Learning rate of settled parameters, as a share of that of others."""
+
 
 def orthogonalize(matrices: Tensor, num_rounds: int = 5) -> Tensor:
     """Moves all singular values of matrices near 1.
@@ -57,6 +60,7 @@ class MuonAdamW:
         matrix_rate: Peak learning rate of the matrices, in Moonlight's scaling (arXiv:2502.16982).
         other_rate: Peak learning rate of the others.
         betas: AdamW's decay rates.
+        settled: Parameters that are nearly right already: AdamW at a tenth of `other_rate`.
     """
 
     def __init__(
@@ -65,19 +69,25 @@ class MuonAdamW:
         others: Sequence[Parameter],
         matrix_rate: float,
         other_rate: float,
+        *,
         betas: tuple[float, float] = (0.9, 0.99),
+        settled: Sequence[Parameter] = (),
     ) -> None:
         self.matrices = list(matrices)
         self.matrix_rate = matrix_rate
-        self.other_rate = other_rate
         self.momenta = [torch.zeros_like(each) for each in self.matrices]
         shapes = [each.shape for each in self.matrices]
         self._alike = [
             [row for row, each in enumerate(shapes) if each == shape]
             for shape in dict.fromkeys(shapes)
         ]
+        groups = [(list(others), other_rate), (list(settled), SETTLED_SHARE * other_rate)]
+        groups = [(parameters, rate) for parameters, rate in groups if parameters]
+        self._rates = [rate for _, rate in groups]
         self.adamw = torch.optim.AdamW(
-            list(others), lr=other_rate, betas=betas, weight_decay=WEIGHT_DECAY
+            [{"params": parameters, "lr": rate} for parameters, rate in groups],
+            betas=betas,
+            weight_decay=WEIGHT_DECAY,
         )
 
     def zero_grad(self) -> None:
@@ -93,8 +103,8 @@ class MuonAdamW:
         Args:
             factor: Share of the peak learning rates to use, 0..1.
         """
-        for group in self.adamw.param_groups:
-            group["lr"] = self.other_rate * factor
+        for group, rate in zip(self.adamw.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
         self.adamw.step()
         rate = self.matrix_rate * factor
         for alike in self._alike:

@@ -21,6 +21,12 @@ CLEARANCE = 1.5
 MAX_SKEW = 8
 """Farthest that one of two standing things is from the middle of its lane, in units."""
 
+SPIN = 0.6 * math.pi
+"""Angle that a rotating shape turns by, in radians; no word says how far, so it is always the same.
+
+Where it was drawn at random outlines melted: all frames of a clip have to agree on an angle each.
+"""
+
 BLINK_FRAMES = 4
 """Frames a blinking shape is seen and then hidden, in turn; the first frame stands before them."""
 
@@ -138,7 +144,7 @@ def draw_track(motion: str, lane: Lane, stage: Stage, rng: random.Random) -> Tra
     else:
         track = _stand(lane, rng.uniform(13, 17) * unit, rng)
     if motion == "rotating":
-        return replace(track, spin=rng.uniform(0.6, 0.9) * math.pi)
+        return replace(track, spin=SPIN)
     return replace(track, is_blinking=motion == "blinking")
 
 

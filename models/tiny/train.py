@@ -119,7 +119,10 @@ def run_latents(job: Job) -> None:
 
 
 def run_transformer(job: Job) -> None:
-    """Trains the transformer beside `out/text_encoder`; writes `out/transformer`."""
+    """Trains the transformer; writes `out/transformer`.
+
+    The text encoder in `out` stays as it is, or trains along where the transformer starts trained.
+    """
     torch.manual_seed(job.seed)
     tokenizer = build_tokenizer()
     settings = TransformerSettings(seed=job.seed, is_compiled=job.is_compiled)
@@ -127,7 +130,7 @@ def run_transformer(job: Job) -> None:
         transformer = build_transformer()
     else:
         transformer = _on_device(deepen_transformer(load_transformer(job.start)))
-        settings = replace(settings, still_shares=LATER_STILL_SHARES)
+        settings = replace(settings, still_shares=LATER_STILL_SHARES, trains_text=True)
     parts = Parts(transformer, load_text_encoder(job.out, tokenizer), tokenizer)
     train_transformer(parts, _load_pool(job), job.out / "transformer.pt", job.budget, settings)
 

@@ -70,7 +70,9 @@ class TransformerSettings:
     """Seed, video tokens in a batch (91 clips of 96x96, 17 frames), peak learning rates.
 
     `still_shares` is as `STILL_SHARES`. With `is_compiled` the blocks are compiled, which takes two
-    minutes and needs a C++ compiler, for a third less time a step where matrices are fast.
+    minutes and needs a C++ compiler, for a third less time a step where matrices are fast. With
+    `trains_text` the text encoder trains as well, slowly: a transformer that knows its words well
+    can say what they lack.
     """
 
     seed: int = 0
@@ -80,11 +82,12 @@ class TransformerSettings:
     average_decay: float = 0.998
     still_shares: tuple[tuple[float, float], ...] = STILL_SHARES
     is_compiled: bool = False
+    trains_text: bool = False
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of the pipeline that make latents; only the transformer trains."""
+    """The parts of the pipeline that make latents."""
 
     transformer: Transformer
     text_encoder: TextEncoder
@@ -126,13 +129,14 @@ def train_transformer(
     """Trains the transformer in place and leaves the averaged weights in it.
 
     Args:
-        parts: The transformer, float32, and the text encoder, which stays as it is.
+        parts: The transformer and the text encoder, float32.
         pool: Normalised latents with their combinations.
         state: File to resume from and save to; weights go to `transformer` beside it.
         budget: How long to train.
         settings: Seed, batch size and rates.
     """
-    parts.text_encoder.requires_grad_(requires_grad=False)
+    parts.text_encoder.requires_grad_(settings.trains_text)
+    told = list(parts.text_encoder.parameters()) if settings.trains_text else []
     head = SceneHead(parts.transformer)
     matrices, others = split_parameters(parts.transformer)
     optimizer = MuonAdamW(
@@ -141,14 +145,17 @@ def train_transformer(
         settings.matrix_rate,
         settings.other_rate,
         betas=(0.9, 0.98),
+        settled=told,
     )
-    everything = [*parts.transformer.parameters(), *head.parameters()]
+    everything = [*parts.transformer.parameters(), *head.parameters(), *told]
     run = Run(everything, optimizer, state, settings.average_decay)
     if settings.is_compiled:
         compile_blocks(parts.transformer)
 
     def save_weights() -> str:
         parts.transformer.save_pretrained(state.parent / "transformer")
+        if settings.trains_text:
+            parts.text_encoder.save_pretrained(state.parent / "text_encoder")
         return "weights=averaged"
 
     with training_attention(parts.transformer) as attention:
@@ -198,7 +205,7 @@ def draw_batch(
     buckets = [each for each in pool.buckets if each.is_still is is_still]
     (bucket,) = draws.rng.choices(buckets, [each.share for each in buckets])
     num_clips = min(MAX_CLIPS, max(2, num_tokens // bucket.num_tokens))
-    rows = draws.integers(len(bucket.combinations), num_clips)
+    rows = draws.rows(bucket.weights, num_clips)
     is_picture = bucket.is_picture[rows]
     captions = [
         (draw_picture_caption if over_texture else draw_training_caption)(
@@ -275,7 +282,6 @@ def draw_sigmas(num_values: int, draws: Draws) -> Tensor:
     return torch.where(draws.uniform(num_values) < UNSHIFTED_SHARE, level, shifted).clamp(1e-3, 1)
 
 
-@torch.no_grad()
 def tell(captions: list[str], parts: Parts, attention: PaddedAttention, draws: Draws) -> Tensor:
     """Embeds captions as the pipelines do and sets the bias for a random padded length.
 

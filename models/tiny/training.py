@@ -73,6 +73,11 @@ class Draws:
         values = torch.randint(end, (num_values,), generator=self.generator, device="cpu")
         return values.to(torch.get_default_device())
 
+    def rows(self, weights: Tensor, num_values: int) -> Tensor:
+        """Returns `[num_values]` int64 in 0..N-1, as often as each weighs in `[N]` (CPU)."""
+        values = torch.multinomial(weights, num_values, replacement=True, generator=self.generator)
+        return values.to(torch.get_default_device())
+
 
 def cosine_factor(step: int, num_steps: int | None, num_warmup_steps: int) -> float:
     """Returns the share of the peak learning rate at a step: linear warm-up, then one cosine.

@@ -65,6 +65,7 @@ def small_pool() -> Pool:
                 latents,
                 covers / 2,
                 torch.tensor([fill_slots(each) for each in combinations]),
+                torch.ones(32),
                 share,
             )
         )

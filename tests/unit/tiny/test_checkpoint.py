@@ -24,6 +24,7 @@ from models.tiny.generate import (
 )
 from models.tiny.outcomes import Outcome
 from models.tiny.samplers import CHECKPOINT, SAMPLING, load_fast, load_pipelines
+from models.tiny.times import Times
 from models.tiny.tracks import Stage
 from tests.support.tiny import small_parts, small_vae
 
@@ -131,7 +132,9 @@ def test_the_closing_line_is_short_and_stable() -> None:
         rebuilt_shape=0.99,
         rebuilt_right=0.98,
         clip_s=0.1,
+        denoise_s=0.08,
         fast_clip_s=0.05,
+        fast_denoise_s=0.03,
     )
     line = "tiny: colour .94 motion .93 background 1.00 shape .41 relation {} i2v .97"
     tail = " all .40 4-step .35 blank 2/100"
@@ -143,7 +146,7 @@ def test_the_closing_line_is_short_and_stable() -> None:
 def test_a_clip_with_a_blank_frame_counts_as_wrong(pipelines: tuple[Pipeline, Pipeline]) -> None:
     (good,) = run_text_to_video(pipelines[0], ONE)
     blank = Outcome.read(good.wanted, good.clip * 0)
-    scores = score(Results([good, blank], *([good],) * 4, [30.0], [20.0], 0.1, 0.05))
+    scores = score(Results([good, blank], *([good],) * 4, [30.0], [20.0], *[Times(0.1, 0.05)] * 2))
     assert scores.num_blank_clips == 1
     assert scores.colour == 0.5
     assert scores.right <= 0.5 * scores.fast_right

@@ -22,6 +22,7 @@ from models.tiny.data import (
     has_contrast,
     is_held_out,
     list_held_out,
+    training_weight,
 )
 from models.tiny.shapes import REACH, can_turn
 from models.tiny.tracks import Lane, Stage, Track, draw_track, is_hidden, split_stage
@@ -148,6 +149,12 @@ def test_a_thing_goes_no_faster_in_a_short_clip_and_a_still_begins_like_a_clip()
 def test_a_blinking_shape_starts_in_sight_and_takes_turns_of_four_frames() -> None:
     hidden = [frame for frame in range(17) if is_hidden(frame)]
     assert hidden == [5, 6, 7, 8, 13, 14, 15, 16]
+
+
+def test_the_harder_of_two_things_says_how_often_a_combination_is_trained_on() -> None:
+    easy, turning = Thing("red", "circle", "up"), Thing("blue", "star", "rotating")
+    assert training_weight(Combination((easy,), "white")) == 1
+    assert training_weight(Combination((easy, turning), "white", "above")) == 4
 
 
 def test_both_sorts_of_combination_are_common() -> None:

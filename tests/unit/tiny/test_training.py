@@ -14,6 +14,7 @@ from models.tiny.config import LATENT_CHANNELS, build_text_encoder
 from models.tiny.data import is_held_out
 from models.tiny.latents import (
     STAGES,
+    Pool,
     encode_pool,
     load_pool,
     measure_pool,
@@ -79,11 +80,12 @@ def test_a_resumed_autoencoder_run_ends_bit_equal(
     assert is_encoder_kept is is_decoder_only
 
 
+@pytest.mark.parametrize("trains_text", [False, True])
 def test_a_resumed_transformer_run_ends_bit_equal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trains_text: bool
 ) -> None:
     straight, cut, resumed = small_parts(), small_parts(), small_parts()
-    settings = TransformerSettings(num_tokens=80)
+    settings = TransformerSettings(num_tokens=80, trains_text=trains_text)
     torch.manual_seed(0)
     train_transformer(straight, small_pool(), tmp_path / "a" / "run.pt", BUDGET, settings)
     torch.manual_seed(0)
@@ -93,8 +95,22 @@ def test_a_resumed_transformer_run_ends_bit_equal(
             train_transformer(cut, small_pool(), tmp_path / "b" / "run.pt", SAVING_BUDGET, settings)
     train_transformer(resumed, small_pool(), tmp_path / "b" / "run.pt", BUDGET, settings)
     assert_same_weights(straight.transformer, resumed.transformer)
-    assert_same_weights(straight.text_encoder, small_parts().text_encoder)
+    assert_same_weights(straight.text_encoder, resumed.text_encoder)
+    moved = (straight.text_encoder.shared.weight - small_parts().text_encoder.shared.weight).abs()
+    assert (moved.max().item() > 0) is trains_text
     assert straight.transformer.proj_out.weight.abs().max() > 0
+
+
+def test_clips_with_what_is_hard_to_draw_are_trained_on_more_often() -> None:
+    bucket = small_pool().buckets[0]
+    is_hard = torch.arange(32) < 8
+    weighted = dataclasses.replace(bucket, weights=torch.where(is_hard, 3.0, 1.0))
+    rows = Draws(3, 0).rows(weighted.weights, 4000)
+    assert (rows < 8).float().mean() == pytest.approx(0.5, abs=0.04)
+    batch = draw_batch(Pool([weighted]), 20 * 400, Draws(3, 1))
+    hard = weighted.latents[:8].flatten(1)
+    is_drawn = [bool((each.flatten() == hard).all(1).any()) for each in batch.latents]
+    assert sum(is_drawn) / len(is_drawn) == pytest.approx(0.5, abs=0.1)
 
 
 def test_training_further_begins_with_the_weights_of_a_checkpoint(tmp_path: Path) -> None:
