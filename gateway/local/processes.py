@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
 STOP_GRACE_S = 10.0
 TAIL_LINES = 15
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class LocalError(Exception):
@@ -68,7 +69,7 @@ class Child:
     def start(self) -> None:
         """Start the process; it must not be running."""
         guarded = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), *self._command]
-        with self.log_path.open("ab") as log:
+        with self.log_path.open("ab") as log, _undisturbed():
             self._process = subprocess.Popen(  # noqa: S603 -- the project's own commands
                 guarded,
                 env={**os.environ, **self._env},
@@ -106,6 +107,20 @@ class Child:
         except OSError:
             text = ""
         return "\n".join(f"  {line}" for line in text.splitlines()[-lines:]) or "  (empty)"
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep signals to stop waiting: one between fork and return leaves a child nobody knows of.
+
+    A child inherits the mask; `guard.py` lifts it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Restarter:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,29 @@ def test_a_child_whose_parent_is_already_gone_does_not_start(tmp_path: Path) -> 
     )
     assert (done.returncode, done.stderr) == (1, "the parent ended first\n")
     assert not (tmp_path / "started").exists()
+
+
+def test_a_signal_while_a_child_starts_waits_until_it_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_running: IsRunning
+) -> None:
+    spawn = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = spawn(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    child = Child("sleeper", SLEEP, log_path=tmp_path / "log")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            child.start()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert is_running(child.pid)
+    child.stop()
+    assert child.poll() == -signal.SIGTERM, "the child itself hears the signal"
 
 
 def test_stop_ends_a_deaf_child_and_its_children(
