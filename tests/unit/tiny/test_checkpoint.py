@@ -157,7 +157,9 @@ def test_one_thing_and_two_are_scored_apart() -> None:
     one = rendered(Combination(pair[:1], "white"))
     two = rendered(Combination(pair, "white", "above"))
     askew = Outcome(two.wanted._replace(relation="left of"), two.clip, two.reading, two.things)
-    results = Results([one, two, askew], [one], *([one],) * 3, [30.0], [20.0], 0.1, 0.05)
+    results = Results(
+        [one, two, askew], [one], *([one],) * 3, [30.0], [20.0], *[Times(0.1, 0.05)] * 2
+    )
     head, *rows = (" ".join(line.split()) for line in break_down(results))
     assert head == "clips blank colour motion background shape count relation placed all"
     assert rows == [
