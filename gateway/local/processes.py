@@ -17,6 +17,7 @@ GUARD = Path(__file__).with_name("guard.py")
 STOP_GRACE_S = 10.0
 TAIL_LINES = 15
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the process which starts children."""
 
 
 class LocalError(Exception):

@@ -86,7 +86,7 @@ It leaves out white on white, green or blue on gray, red on brown: pairs a blurr
 PAIR_SHARE = 0.35
 STILL_SHARE = 0.5
 HARD_WORDS = {"star": 2.0, "triangle": 2.0, "cross": 2.0, "rotating": 2.0, "circling": 1.5}
-"""How much more often clips with what is hard to draw are trained on: once as often as others."""
+"""How many times as often as others clips with what is hard to draw are trained on."""
 
 HELD_OUT_PART = 16
 """One in this many combinations is held out; every score is on these."""

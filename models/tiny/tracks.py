@@ -24,7 +24,7 @@ MAX_SKEW = 8
 SPIN = 0.6 * math.pi
 """Angle that a rotating shape turns by, in radians; no word says how far, so it is always the same.
 
-Where it was drawn at random outlines melted: all frames of a clip have to agree on an angle each.
+Where it was drawn at random fewer shapes could be read: frames have to agree on it.
 """
 
 BLINK_FRAMES = 4
