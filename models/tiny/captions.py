@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 CHINESE_SHARE = 0.5
 CANONICAL_SHARE = 0.3
 FIRST_PHRASE_SHARE = 0.4
+SHORT_NAME_SHARE = 0.1
 NOISE_SHARE = 0.25
 EMPTY_SHARE = 0.08
 JUNK_SHARE = 0.04
+
+HAN = (0x4E00, 0x9FA5)
+"""First and last of the common Chinese characters in Unicode."""
 
 
 def describe(combination: Combination, language: str = "en") -> str:
@@ -43,12 +47,15 @@ def draw_caption(combination: Combination, rng: random.Random) -> str:
         rng: Source of randomness.
 
     Returns:
-        An English or Chinese sentence with synonyms, sometimes noise words or a capital.
+        An English or Chinese sentence with synonyms, sometimes short names, noise words or a
+        capital.
     """
     language = "zh" if happens(CHINESE_SHARE, rng) else "en"
     if happens(CANONICAL_SHARE, rng):
         return describe(combination, language)
     words = LANGUAGES[language]
+    if happens(SHORT_NAME_SHARE, rng):
+        words = words.shortened()
     weights, templates = zip(*_templates(words, combination), strict=True)
     motions = [_draw_motion(words, thing, rng) for thing in combination.things]
     text = _fill(rng.choices(templates, weights)[0], combination, words, motions)
@@ -126,4 +133,7 @@ def _surround(text: str, words: Language, rng: random.Random) -> str:
 def _draw_noise_word(words: Language, rng: random.Random, filler_share: float) -> str:
     if happens(filler_share, rng):
         return rng.choice(words.fillers)
+    if words is CHINESE:
+        # Nearly all of them are unknown, so the model hears what to make of unknown words.
+        return "".join(chr(rng.randint(*HAN)) for _ in range(rng.randint(1, 3)))
     return "".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 5)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from models.tiny.data import BACKGROUNDS, COLOURS, SHAPES
 
@@ -15,7 +15,9 @@ class Language:
     """The words of one language, keyed by the names in `data.py`.
 
     `motions` holds the ways to say a motion, the canonical one first. The second of two things is
-    `qualified` by an adjective where its motion has one, else `moving`.
+    `qualified` by an adjective where its motion has one, else `moving`. `short_names` are other
+    names of colours and shapes. `words` are further words that no space sets apart, with what
+    they mean in English.
     """
 
     colours: dict[str, str]
@@ -29,6 +31,16 @@ class Language:
     single: Templates
     pair: Templates
     fillers: tuple[str, ...]
+    short_names: dict[str, str] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+
+    def shortened(self) -> Language:
+        """Returns the language with its short names in place of the others."""
+        colours, shapes = (
+            {name: self.short_names.get(name, word) for name, word in words.items()}
+            for words in (self.colours, self.shapes)
+        )
+        return replace(self, colours=colours, shapes=shapes)
 
 
 ENGLISH = Language(
@@ -147,6 +159,37 @@ CHINESE = Language(
         "请", "生成", "视频", "一段", "高清", "画面", "漂亮的", "简单的", "动画", "镜头", "4k",
         "流畅", "场景", "风格", "真实", "电影", "慢慢", "里", "有", "和",
     ),
+    short_names={
+        "red": "红", "green": "绿", "blue": "蓝", "yellow": "黄", "magenta": "洋红", "cyan": "青",
+        "orange": "橙", "white": "白", "black": "黑", "purple": "紫", "pink": "粉",
+        "lime": "黄绿", "circle": "圆", "square": "方块", "star": "星星", "heart": "爱心",
+        "moon": "月亮",
+    },
+    words={
+        "向右": "right", "往右": "right", "从左向右": "from left to right",
+        "向左": "left", "往左": "left", "从右向左": "from right to left",
+        "向上": "up", "往上": "up", "向下": "down", "往下": "down",
+        "向右上": "up right", "向右上方": "up right", "往右上": "up right",
+        "向左上": "up left", "向左上方": "up left", "往左上": "up left",
+        "向右下": "down right", "向右下方": "down right", "往右下": "down right",
+        "向左下": "down left", "向左下方": "down left", "往左下": "down left",
+        "移动": "moving", "滑动": "sliding", "上升": "rising", "下落": "falling",
+        "绕圈": "circling", "转圈": "circling", "沿着": "around", "圆圈": "circling",
+        "上下弹跳": "bouncing", "弹跳": "bouncing", "跳动": "jumping",
+        "变大": "growing", "放大": "growing", "变小": "shrinking", "缩小": "shrinking",
+        "旋转": "rotating", "自转": "rotating", "原地": "in place",
+        "闪烁": "blinking", "一闪一闪": "blinking", "忽明忽暗": "blinking",
+        "静止": "still", "不动": "still", "不移动": "still",
+        "一个": "a", "背景": "background",
+    },
 )  # fmt: skip
 
 LANGUAGES = {"en": ENGLISH, "zh": CHINESE}
+
+
+def translate() -> dict[str, str]:
+    """Returns every Chinese word with what it means in English."""
+    meanings = dict(CHINESE.words)
+    for names in (CHINESE.colours, CHINESE.shapes, CHINESE.backgrounds, CHINESE.short_names):
+        meanings |= {word: name for name, word in names.items()}
+    return meanings | {word: name.split()[0] for name, word in CHINESE.relations.items()}

@@ -31,7 +31,7 @@ MIN_SLANT = 0.45
 MIN_GROWTH = 1.8
 """Last area over first that counts as growing; its inverse counts as shrinking."""
 
-MIN_TURN = math.radians(50)
+MIN_TURN = math.radians(30)
 """Turn from first frame to last that counts as rotating."""
 
 MIN_HIDDEN, MAX_HIDDEN = 0.2, 0.7

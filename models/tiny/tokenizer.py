@@ -1,6 +1,8 @@
-"""A WordPiece tokenizer over the words and Chinese characters of captions that reads any string.
+"""A WordPiece tokenizer over the words of captions that reads any string.
 
-Unknown words fall into single letters, other scripts into `<unk>`. Nothing is downloaded.
+Chinese has no spaces, so its known words are cut out first, the longest that fits; other Chinese
+is read character by character. Unknown words fall into single letters, other scripts into `<unk>`.
+Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import string
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
-from models.tiny.phrases import LANGUAGES, Language
+from models.tiny.phrases import LANGUAGES, Language, translate
 from models.tiny.untyped import PreTrainedTokenizerFast, Tokenizer
 
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
@@ -19,9 +21,16 @@ SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 
 MAX_NUM_TOKENS = 512
 
+CHINESE_WORDS = sorted(translate(), key=len, reverse=True)
+"""One token each, the longest first: as many tokens say as much as in English.
+
+Read character by character, Chinese was understood less well (of two things 0.77 of the motions
+were right, in English 0.93).
+"""
+
 
 def build_vocabulary() -> dict[str, int]:
-    """Returns all tokens with their ids: special tokens, characters, then whole English words."""
+    """Returns all tokens with their ids: special tokens, characters, then whole words."""
     pieces = {piece for each in LANGUAGES.values() for piece in _split(each)}
     is_word = {piece: piece.isascii() for piece in pieces}
     tokens = list(SPECIAL_TOKENS)
@@ -33,16 +42,18 @@ def build_vocabulary() -> dict[str, int]:
 
 
 def _split(language: Language) -> set[str]:
-    """Returns all words and Chinese characters that captions of a language hold."""
+    """Returns all words and lone Chinese characters that captions of a language hold."""
     texts: list[str] = [*language.fillers, *language.adjectives.values(), "an"]
-    for names in (language.colours, language.shapes, language.backgrounds, language.relations):
-        texts += names.values()
+    for each in (language, language.shortened()):
+        for names in (each.colours, each.shapes, each.backgrounds, each.relations):
+            texts += names.values()
     for phrases in language.motions.values():
         texts += phrases
     for _, template in (*language.single, *language.pair):
         texts.append(re.sub(r"{\w+}", " ", template))
     texts += [re.sub(r"{\w+}", " ", each) for each in (language.qualified, language.moving)]
-    return set(re.findall(r"[a-z0-9]+|[^\x00-\x7f]", " ".join(texts)))
+    pieces = "|".join([*CHINESE_WORDS, "[a-z0-9]+", r"[^\x00-\x7f]"])
+    return set(re.findall(pieces, " ".join(texts)))
 
 
 def build_tokenizer() -> Tokenizer:
@@ -55,8 +66,11 @@ def build_tokenizer() -> Tokenizer:
     pieces = tokenizers.Tokenizer(
         models.WordPiece(vocabulary, unk_token="<unk>", max_input_chars_per_word=64)  # noqa: S106
     )
-    pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pieces.normalizer = normalizers.BertNormalizer(lowercase=True, handle_chinese_chars=False)
+    chinese = tokenizers.Regex("|".join([*CHINESE_WORDS, r"\p{Han}"]))
+    pieces.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(chinese, "isolated"), pre_tokenizers.BertPreTokenizer()]
+    )
     pieces.decoder = decoders.WordPiece()
     pieces.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", vocabulary["</s>"])]

@@ -21,7 +21,7 @@ CLEARANCE = 1.5
 MAX_SKEW = 8
 """Farthest that one of two standing things is from the middle of its lane, in units."""
 
-SPIN = 0.6 * math.pi
+SPIN = math.pi / 3
 """Angle that a rotating shape turns by, in radians; no word says how far, so it is always the same.
 
 Where it was drawn at random fewer shapes could be read: frames have to agree on it.

@@ -34,6 +34,7 @@ from models.tiny.latents import (
     read_statistics,
     write_statistics,
 )
+from models.tiny.retell import renew_words
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.train_text import train_text
 from models.tiny.train_transformer import (
@@ -46,6 +47,7 @@ from models.tiny.train_vae import VaeSettings, train_vae
 from models.tiny.training import Budget
 from models.tiny.untyped import (
     AutoencoderKLWan,
+    PreTrainedTokenizerFast,
     TextEncoder,
     Tokenizer,
     Transformer,
@@ -103,7 +105,8 @@ def run_text(job: Job) -> None:
     torch.manual_seed(job.seed)
     tokenizer = build_tokenizer()
     if job.start is not None:
-        load_text_encoder(job.start, tokenizer).save_pretrained(job.out / "text_encoder")
+        text_encoder = _start_text_encoder(job.start, tokenizer)
+        text_encoder.save_pretrained(job.out / "text_encoder")
         return
     text_encoder = build_text_encoder(len(tokenizer))
     train_text(text_encoder, tokenizer, job.out / "text.pt", job.budget, job.seed)
@@ -198,6 +201,14 @@ def load_text_encoder(folder: Path, tokenizer: Tokenizer) -> TextEncoder:
             "start from a checkpoint of the same vocabulary"
         )
     return _on_device(text_encoder)
+
+
+def _start_text_encoder(folder: Path, tokenizer: Tokenizer) -> TextEncoder:
+    """Loads the text encoder of a pipeline folder and teaches it the words of a tokenizer."""
+    old = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
+    trained = load_text_encoder(folder, old)
+    is_same = old.get_vocab() == tokenizer.get_vocab()
+    return trained if is_same else _on_device(renew_words(trained, old, tokenizer))
 
 
 def _load_pool(job: Job) -> Pool:

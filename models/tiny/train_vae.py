@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 
 KL_WEIGHT = 1e-4
 FOREGROUND_WEIGHT = 6.0
+FIRST_FRAME_WEIGHT = 3.0
+"""Weight of the first frame beside 1 of the others: it has a latent frame to itself, they share."""
+
+SQUARE_WEIGHT = 30.0
+"""Weight of squared errors beside that of absolute ones, which are some fifty times as large."""
+
 EDGE_WEIGHT = 2.0
 MAX_LATENT_NOISE = 0.5
 """Largest noise on the latents, in units of their own deviation.
@@ -220,7 +226,9 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     clips = render(scenes, windows, part)
     backdrops = draw_backdrops(scenes, windows, part) * 2 - 1
     is_foreground = (clips - backdrops).abs().amax(1, keepdim=True) > FOREGROUND_DIFFERENCE
-    return Batch(clips, 1 + FOREGROUND_WEIGHT * is_foreground)
+    weight = 1 + FOREGROUND_WEIGHT * is_foreground
+    weight[:, :, 0] *= FIRST_FRAME_WEIGHT
+    return Batch(clips, weight)
 
 
 def _rebuild(vae: Vae, clips: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -238,7 +246,8 @@ def _rebuild(vae: Vae, clips: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
 def _distance(rebuilt: Tensor, batch: Batch, *, with_edges: bool) -> Tensor:
     error = rebuilt - batch.clips
-    loss = (error.abs() * batch.weight).mean() + (error.square() * batch.weight).mean()
+    distance = error.abs() + SQUARE_WEIGHT * error.square()
+    loss = (distance * batch.weight).mean()
     if with_edges:
         slopes = sum(error.diff(dim=axis).abs().mean() for axis in (3, 4))
         loss = loss + EDGE_WEIGHT * slopes

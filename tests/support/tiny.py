@@ -84,6 +84,7 @@ def saved_parts(folder: Path) -> Parts:
     parts = small_parts()
     parts.transformer.save_pretrained(folder / "transformer")
     parts.text_encoder.save_pretrained(folder / "text_encoder")
+    parts.tokenizer.save_pretrained(folder / "tokenizer")
     return parts
 
 

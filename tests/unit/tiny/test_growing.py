@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import tokenizers
 import torch
 
-from models.tiny.config import LATENT_CHANNELS, build_transformer, build_vae
+from models.tiny.config import (
+    LATENT_CHANNELS,
+    build_text_encoder,
+    build_transformer,
+    build_vae,
+)
 from models.tiny.deepen import deepen_transformer
+from models.tiny.retell import renew_words
+from models.tiny.tokenizer import build_tokenizer
+from models.tiny.untyped import PreTrainedTokenizerFast
 from models.tiny.widen import widen_vae
 from tests.support.tiny import SMALL_VAE
 
@@ -63,3 +72,19 @@ def test_a_transformer_of_more_blocks_or_other_widths_is_refused() -> None:
         deepen_transformer(build_transformer(num_layers=2, **SMALL), num_layers=1, **SMALL)
     with pytest.raises(RuntimeError, match="size mismatch"):
         deepen_transformer(build_transformer(num_layers=1, **SMALL), num_layers=1)
+
+
+def test_a_text_encoder_keeps_the_words_it_knew_and_begins_others_with_their_meaning() -> None:
+    torch.manual_seed(0)
+    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2, "moving": 3, "right": 4, "red": 5}
+    pieces = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="<unk>"))
+    pieces.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    old = PreTrainedTokenizerFast(tokenizer_object=pieces, pad_token="<pad>", unk_token="<unk>")
+    new = build_tokenizer()
+    trained = build_text_encoder(len(vocabulary)).eval()
+    renewed = renew_words(trained, old, new).eval()
+    before = trained(torch.tensor([[5, 3, 4, 2]])).last_hidden_state
+    english = new("red moving right 可", add_special_tokens=False, return_tensors="pt")
+    torch.testing.assert_close(renewed(english.input_ids).last_hidden_state, before)
+    chinese = new("红色移动向右爱", add_special_tokens=False, return_tensors="pt")
+    torch.testing.assert_close(renewed(chinese.input_ids).last_hidden_state, before)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import pytest
+import tokenizers
 import torch
 
 from models.tiny import latents
@@ -36,6 +37,7 @@ from models.tiny.train_transformer import (
 )
 from models.tiny.train_vae import VaeSettings, decode_unclamped, encode_at_once, train_vae
 from models.tiny.training import Budget, Draws, cosine_factor
+from models.tiny.untyped import PreTrainedTokenizerFast, TextEncoder
 from tests.support.tiny import (
     BUDGET,
     SAVING_BUDGET,
@@ -125,20 +127,42 @@ def test_training_further_begins_with_the_weights_of_a_checkpoint(tmp_path: Path
     assert 0 < moved < 1e-3, "the first steps go on from the saved weights"
 
 
+def take_text_encoder(folder: Path, start: Path) -> TextEncoder:
+    run_text(
+        Job(
+            out=folder,
+            budget=BUDGET,
+            seed=7,
+            num_chunks=1,
+            start_vae=None,
+            start=start,
+            is_compiled=False,
+        )
+    )
+    return load_text_encoder(folder, build_tokenizer())
+
+
 def test_a_pipeline_that_training_starts_from_gives_its_text_encoder(tmp_path: Path) -> None:
     saved = saved_parts(tmp_path / "start")
-    job = Job(
-        out=tmp_path / "out",
-        budget=BUDGET,
-        seed=7,
-        num_chunks=1,
-        start_vae=None,
-        start=tmp_path / "start",
-        is_compiled=False,
-    )
-    run_text(job)
-    taken = load_text_encoder(job.out, build_tokenizer())
+    taken = take_text_encoder(tmp_path / "out", tmp_path / "start")
     assert_same_weights(saved.text_encoder, taken)
+
+
+def test_a_text_encoder_of_fewer_words_learns_the_others(tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    saved_parts(start)
+    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2, "red": 3}
+    pieces = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=pieces, unk_token="<unk>").save_pretrained(
+        start / "tokenizer"
+    )
+    old = build_text_encoder(len(vocabulary))
+    old.save_pretrained(start / "text_encoder")
+    taken = take_text_encoder(tmp_path / "out", start)
+    known = build_tokenizer().get_vocab()
+    red, unknown = old.shared.weight[[3, 2]].unbind()
+    assert torch.equal(taken.shared.weight[known["红色"]], red)
+    assert torch.equal(taken.shared.weight[known["blinking"]], unknown)
 
 
 def test_a_checkpoint_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
