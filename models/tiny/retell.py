@@ -30,10 +30,10 @@ def renew_words(trained: TextEncoder, old: Tokenizer, new: Tokenizer) -> TextEnc
     weights = trained.state_dict()
     table = weights["shared.weight"]
     rows = []
-    for token in sorted(new.get_vocab(), key=new.get_vocab().__getitem__):
-        said = meanings.get(token, old.unk_token)
-        ids = old(said, add_special_tokens=False).input_ids
-        rows.append(table[[known[token]] if token in known else ids].mean(0))
+    for token in new.convert_ids_to_tokens(range(len(new))):
+        meaning = meanings.get(token, old.unk_token)
+        ids = old(meaning, add_special_tokens=False).input_ids
+        rows.append(table[known[token]] if token in known else table[ids].mean(0))
     renewed = build_text_encoder(len(rows))
     tables = ("shared.weight", "encoder.embed_tokens.weight")
     renewed.load_state_dict(weights | dict.fromkeys(tables, torch.stack(rows)))

@@ -1,8 +1,7 @@
 """A WordPiece tokenizer over the words of captions that reads any string.
 
-Chinese has no spaces, so its known words are cut out first, the longest that fits; other Chinese
-is read character by character. Unknown words fall into single letters, other scripts into `<unk>`.
-Nothing is downloaded.
+Chinese has no spaces, so its known words are cut out first, the longest that fits. Unknown words
+fall into single letters, unknown characters and other scripts into `<unk>`. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -43,10 +42,12 @@ def build_vocabulary() -> dict[str, int]:
 
 def _split(language: Language) -> set[str]:
     """Returns all words and lone Chinese characters that captions of a language hold."""
-    texts: list[str] = [*language.fillers, *language.adjectives.values(), "an"]
-    for each in (language, language.shortened()):
-        for names in (each.colours, each.shapes, each.backgrounds, each.relations):
-            texts += names.values()
+    texts: list[str] = [*language.fillers, "an"]
+    for names in (
+        language.colours, language.shapes, language.short_names, language.backgrounds,
+        language.relations, language.adjectives,
+    ):  # fmt: skip
+        texts += names.values()
     for phrases in language.motions.values():
         texts += phrases
     for _, template in (*language.single, *language.pair):

@@ -33,7 +33,7 @@ FIRST_FRAME_WEIGHT = 3.0
 """Weight of the first frame beside 1 of the others: it has a latent frame to itself, they share."""
 
 SQUARE_WEIGHT = 30.0
-"""Weight of squared errors beside that of absolute ones, which are some fifty times as large."""
+"""Weight of squared errors beside 1 of absolute ones: pictures are judged by squares."""
 
 EDGE_WEIGHT = 2.0
 MAX_LATENT_NOISE = 0.5
