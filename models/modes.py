@@ -104,8 +104,8 @@ class Mode(_Strict):
         flow_shift: of the noise schedule; None keeps that of the checkpoint.
         sigmas: the whole noise schedule, from 1 towards 0, one for every step; None computes it.
         cache: None computes every step.
-        distilled: a folder inside the checkpoint folder with a distilled `transformer`, and its
-            `scheduler`, in place of the model's.
+        distilled: a folder inside the checkpoint folder with a distilled `transformer`, and maybe
+            its `scheduler` and a `vae` that decodes faster, in place of the model's.
         lora: a file of low-rank weights (`.safetensors`) inside the checkpoint folder.
         lora_2: as `lora`, of the second of two experts.
         attention: how attention is computed on a GPU; None for what PyTorch picks.

@@ -60,9 +60,8 @@ class CogVideoXAdapter(DiffusersAdapter):
         def show(pipe: Any, clean: torch.Tensor) -> Sequence[Frame]:  # noqa: ANN401 -- untyped
             frame = clean.shape[1] // 2 if is_first_given else 0
             latents = clean[:, frame : frame + 1].transpose(1, 2)
-            bring(pipe.vae)
             with memory_errors_named("a preview"):
-                pixels = pipe.vae.decode(_scaled(pipe, latents)).sample
+                pixels = _decode(pipe.vae, latents)
                 return [clip[0] for clip in to_frames(pixels)]
 
         return PreviewMaker(first.num_inference_steps, TwoPointPrediction(), show)
@@ -71,20 +70,21 @@ class CogVideoXAdapter(DiffusersAdapter):
     def decode(
         self, pipe: Any, sample: Sample, on_step: StepCallback, *, is_tiled: bool
     ) -> Iterator[Frame]:
+        vae = pipe.vae
         if is_tiled:
-            return decode_whole(lambda: _decode_tiled(pipe, sample.video), on_step)
-        return stream_decode(pipe, sample.video, on_step)
+            return decode_whole(lambda: _decode(vae, sample.video), on_step)
+        return stream_decode(vae, sample.video, on_step)
 
 
 def stream_decode(
-    pipe: Any,  # noqa: ANN401 -- diffusers is untyped
+    vae: Any,  # noqa: ANN401 -- diffusers is untyped
     latents: torch.Tensor,
     on_step: StepCallback,
 ) -> Iterator[Frame]:
     """Decode one clip while its frames are read, with the arithmetic of the autoencoder itself.
 
     Args:
-        pipe: whose autoencoder works a few latent frames at a time and remembers between them.
+        vae: an autoencoder that works a few latent frames at a time and remembers between them.
         latents: [1, C, F, h, w], as the pipeline samples them.
         on_step: called with `Stage.DECODING` after each part.
 
@@ -94,8 +94,7 @@ def stream_decode(
     Raises:
         OutOfMemory: the device has too little room for one part.
     """
-    vae = pipe.vae
-    scaled = _scaled(pipe, latents)
+    scaled = _scaled(vae, latents)
     at_once, total = vae.num_latent_frames_batch_size, scaled.shape[2]
     # The first part takes what does not divide.
     starts = [0, *range(at_once + total % at_once, total, at_once)]
@@ -113,12 +112,12 @@ def stream_decode(
         yield from frames
 
 
-def _decode_tiled(pipe: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
-    bring(pipe.vae)
-    pixels: torch.Tensor = pipe.vae.decode(_scaled(pipe, latents)).sample
+def _decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
+    bring(vae)
+    pixels: torch.Tensor = vae.decode(_scaled(vae, latents)).sample
     return pixels
 
 
-def _scaled(pipe: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
-    scaled: torch.Tensor = latents.to(pipe.vae.dtype) / pipe.vae_scaling_factor_image
+def _scaled(vae: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
+    scaled: torch.Tensor = latents.to(vae.dtype) / vae.config.scaling_factor
     return scaled

@@ -1,7 +1,8 @@
 """Distilled weights of modes: a transformer with a schedule of its own, beside the model's.
 
 They lie in a folder inside the checkpoint's, named by `distilled` of a mode: `transformer` as
-diffusers saves it, of the model's class and shape, and `scheduler` where it needs another one.
+diffusers saves it, of the model's class and shape, `scheduler` where it needs another one, and
+`vae` where another autoencoder of the same latents decodes faster.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,16 +16,29 @@ from models.card import ModelCard
 from models.modes import Mode
 from models.pipeline import LoadFailed
 
-SAME = ("in_channels", "out_channels", "patch_size", "text_dim")
-"""What a distilled transformer shares with the model's, so that one stands in for the other."""
+SAME = {
+    "transformer": ("in_channels", "out_channels", "patch_size", "text_dim"),
+    "vae": (
+        "z_dim",
+        "latent_channels",
+        "latents_mean",
+        "latents_std",
+        "scaling_factor",
+        "scale_factor_spatial",
+        "scale_factor_temporal",
+        "patch_size",
+    ),
+}
+"""What of its config a part shares with the model's, so that one stands in for the other."""
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """What replaces the parts of the same names; `scheduler` is None where the model's stays."""
+    """What replaces the parts of the same names; None where the model's stays."""
 
     transformer: Any
     scheduler: Any
+    vae: Any
 
 
 DistilledParts = Mapping[str, Distilled]
@@ -51,27 +65,33 @@ def read_distilled(pipe: Any, card: ModelCard, folder: Path) -> DistilledParts: 
 
 @contextmanager
 def distilled_in_force(pipe: Any, mode: Mode, parts: DistilledParts) -> Iterator[None]:  # noqa: ANN401
-    """Have `pipe` sample with the weights of `mode` inside the block."""
+    """Have `pipe` sample and decode with the weights of `mode` inside the block."""
     with ExitStack() as stack:
         if mode.distilled is not None:
-            chosen = parts[mode.distilled]
-            stack.callback(setattr, pipe, "transformer", pipe.transformer)
-            pipe.transformer = chosen.transformer
-            if chosen.scheduler is not None:
-                stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
-                pipe.scheduler = chosen.scheduler
+            for name, part in vars(parts[mode.distilled]).items():
+                if part is not None:
+                    stack.callback(setattr, pipe, name, getattr(pipe, name))
+                    setattr(pipe, name, part)
         yield
 
 
 def _read(pipe: Any, folder: Path) -> Distilled:  # noqa: ANN401 -- untyped
     if not (folder / "transformer").is_dir():
         raise ValueError("has no folder transformer")
-    model = pipe.transformer
-    transformer = read_model(type(model), folder / "transformer", model.dtype)
-    other = [key for key in SAME if transformer.config.get(key) != model.config.get(key)]
+    return Distilled(
+        transformer=_read_like(pipe.transformer, folder, "transformer"),
+        scheduler=_read_scheduler(pipe, folder),
+        vae=_read_like(pipe.vae, folder, "vae") if (folder / "vae").is_dir() else None,
+    )
+
+
+def _read_like(model: Any, folder: Path, name: str) -> Any:  # noqa: ANN401 -- untyped
+    """What stands in for `model`, the pipeline's part `name`."""
+    part = read_model(type(model), folder / name, model.dtype)
+    other = [key for key in SAME[name] if part.config.get(key) != model.config.get(key)]
     if other:
-        raise ValueError(f"is of another model: its {', '.join(other)} differ")
-    return Distilled(transformer, _read_scheduler(pipe, folder))
+        raise ValueError(f"is of another model: {', '.join(other)} of its {name} differ")
+    return part
 
 
 def _read_scheduler(pipe: Any, folder: Path) -> Any:  # noqa: ANN401 -- untyped

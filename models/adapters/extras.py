@@ -48,8 +48,13 @@ class Extras:
         return [each.transformer for each in self.distilled.values()]
 
     @property
+    def autoencoders(self) -> list[Any]:
+        """Those that stand in for the model's."""
+        return [each.vae for each in self.distilled.values() if each.vae is not None]
+
+    @property
     def _models(self) -> list[Any]:
-        return [*self.transformers, *self.upsamplers.values()]
+        return [*self.transformers, *self.autoencoders, *self.upsamplers.values()]
 
 
 def read_extras(

@@ -103,6 +103,8 @@ class DiffusersAdapter(Family):
         For weights that come from no folder: nothing is checked against the card.
         """
         self.prepare(card, pipe)
+        for vae in (pipe.vae, *extras.autoencoders):
+            self.prepare_autoencoder(vae, torch.device(device))
         pipelines = {kind: self.derive(pipe, kind) for kind in card.kinds}
         if "weights" in card.options:
             for transformer in (*transformers_of(pipe), *extras.transformers):
@@ -140,13 +142,15 @@ class DiffusersAdapter(Family):
         with memory_errors_named(f"{len(specs)} x {first.size}, {first.num_frames} frames"):
             is_sparing = presets.get("offload") == Offload.MODEL
             arrange(pipe, loaded.device, Offload.MODEL if is_sparing else loaded.offload)
-            self.set_tiling(pipe, is_tiled=is_tiled)
-            samples = self._sample(loaded, calls, first, on_step, is_watched=not is_tiled)
-            sounds = [
-                self.make_sound(pipe, sample, spec) if spec.generate_audio else None
-                for sample, spec in zip(samples, specs, strict=True)
-            ]
-        clips = self.decode_all(pipe, samples, on_step, is_tiled=is_tiled)
+            mode = loaded.card.modes[first.mode]
+            with distilled_in_force(pipe, mode, loaded.extras.distilled):
+                self.set_tiling(pipe, is_tiled=is_tiled)
+                samples = self._sample(loaded, calls, first, on_step, is_watched=not is_tiled)
+                sounds = [
+                    self.make_sound(pipe, sample, spec) if spec.generate_audio else None
+                    for sample, spec in zip(samples, specs, strict=True)
+                ]
+                clips = self.decode_all(pipe, samples, on_step, is_tiled=is_tiled)
         return [
             Clip(frames, Fraction(spec.fps), sound)
             for frames, spec, sound in zip(clips, specs, sounds, strict=True)
@@ -201,12 +205,9 @@ class DiffusersAdapter(Family):
         num_steps = len(calls) * self.count_steps(loaded.card, pipe, first)
         pipe.progress_bar = StepBar(num_steps, on_step, maker.take if maker else tuple)
         fuse_guidance = is_watched and bool(loaded.card.options.get("fuse_guidance"))
-        with (
-            distilled_in_force(pipe, mode, loaded.extras.distilled),
-            mode_in_force(
-                pipe, mode, on_gpu=loaded.is_on_gpu, fuse_guidance=fuse_guidance
-            ) as meter,
-        ):
+        with mode_in_force(
+            pipe, mode, on_gpu=loaded.is_on_gpu, fuse_guidance=fuse_guidance
+        ) as meter:
             for arguments in calls:
                 samples += self._call_watched(loaded, pipe, arguments, maker)
         report_skips(meter, mode, model=loaded.card.id, mode_name=first.mode)

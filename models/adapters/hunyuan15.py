@@ -121,7 +121,7 @@ class HunyuanVideo15Adapter(DiffusersAdapter):
         def show(pipe: Any, clean: torch.Tensor) -> Sequence[Frame]:  # noqa: ANN401 -- untyped
             frame = clean.shape[2] // 2 if is_first_given else 0
             with memory_errors_named("a preview"):
-                pixels = _decode(pipe, clean[:, :, frame : frame + 1])
+                pixels = _decode(pipe.vae, clean[:, :, frame : frame + 1])
                 return [clip[0] for clip in to_frames(pixels)]
 
         return PreviewMaker(first.num_inference_steps, TwoPointPrediction(), show)
@@ -130,7 +130,8 @@ class HunyuanVideo15Adapter(DiffusersAdapter):
     def decode(
         self, pipe: Any, sample: Sample, on_step: StepCallback, *, is_tiled: bool
     ) -> Iterator[Frame]:
-        return decode_whole(lambda: _decode(pipe, sample.video), on_step)
+        vae = pipe.vae
+        return decode_whole(lambda: _decode(vae, sample.video), on_step)
 
     @override
     def prepare(self, card: ModelCard, pipe: Any) -> None:
@@ -139,8 +140,8 @@ class HunyuanVideo15Adapter(DiffusersAdapter):
                 setattr(pipe, name, int(card.options[name]))
 
 
-def _decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
-    bring(pipe.vae)
-    scaled = latents.to(pipe.vae.dtype) / pipe.vae.config.scaling_factor
-    pixels: torch.Tensor = pipe.vae.decode(scaled, return_dict=False)[0]
+def _decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 -- untyped
+    bring(vae)
+    scaled = latents.to(vae.dtype) / vae.config.scaling_factor
+    pixels: torch.Tensor = vae.decode(scaled, return_dict=False)[0]
     return pixels

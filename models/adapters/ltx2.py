@@ -178,10 +178,11 @@ class LTX2Adapter(DiffusersAdapter):
     def decode(
         self, pipe: Any, sample: Sample, on_step: StepCallback, *, is_tiled: bool
     ) -> Iterator[Frame]:
+        vae = pipe.vae
         if is_tiled:
-            bring(pipe.vae)
-            return decode_in_time_tiles(pipe.vae, sample.video, on_step)
-        return decode_whole(lambda: _decode(pipe.vae, sample.video), on_step)
+            bring(vae)
+            return decode_in_time_tiles(vae, sample.video, on_step)
+        return decode_whole(lambda: _decode(vae, sample.video), on_step)
 
 
 def _pipe_for(pipe: Any, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 -- untyped

@@ -111,7 +111,10 @@ class Family(ABC):
         *,
         is_tiled: bool,
     ) -> Iterator[Frame]:
-        """Frames of `sample`, uint8 [H, W, 3], made as they are read."""
+        """Frames of `sample`, uint8 [H, W, 3], made as they are read.
+
+        The autoencoder is that of `pipe` now: by then it may have another one.
+        """
 
     def decode_all(
         self,
@@ -137,6 +140,10 @@ class Family(ABC):
     def prepare(self, card: ModelCard, pipe: Any) -> None:  # noqa: ANN401 -- untyped
         """Put options of `card` on the pipeline, once."""
         del card, pipe
+
+    def prepare_autoencoder(self, vae: Any, device: torch.device) -> None:  # noqa: ANN401
+        """Have an autoencoder work as fast as it can on `device`, once."""
+        del vae, device
 
     def read_upsampler(self, pipe: Any, folder: Path) -> Any:  # noqa: ANN401 -- untyped
         """What enlarges latents of `pipe` between two passes.

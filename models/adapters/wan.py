@@ -29,7 +29,7 @@ from models.adapters.previews import PreviewMaker, find_prediction
 from models.adapters.quirks import Loaded, Sample
 from models.adapters.wan_batch import decode_batch
 from models.adapters.wan_decode import decode_pictures, decode_tiled, stream_decode
-from models.card import ModelCard, SpecError
+from models.card import SpecError
 from models.cardparts import MAX_REFERENCES, LastFrame, Pictures
 from models.pipeline import Frame, StepCallback
 from models.spec import Kind, VideoSpec
@@ -86,8 +86,9 @@ class WanAdapter(DiffusersAdapter):
     can_be_split: ClassVar[bool] = True
 
     @override
-    def prepare(self, card: ModelCard, pipe: Any) -> None:
-        convolve_by_onednn(pipe.vae)
+    def prepare_autoencoder(self, vae: Any, device: torch.device) -> None:
+        if device.type == "cpu":
+            convolve_by_onednn(vae)
 
     @override
     def stock_class(self, class_name: str) -> Any:

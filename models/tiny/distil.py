@@ -2,7 +2,9 @@
 
 For each of the four steps the teacher takes several smaller ones with guidance, and the student
 learns the straight line between its ends: progressive distillation (Salimans and Ho, 2022,
-arXiv:2202.00512) with guidance folded in (Meng et al., 2023, arXiv:2210.03142), in one round.
+arXiv:2202.00512) with guidance folded in (Meng et al., 2023, arXiv:2210.03142), in one round. A
+step starts where the steps of the student itself lead from noise, so it learns to mend what they
+left undone (Ross et al., 2011, arXiv:1011.0686).
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.tiny.config import NUM_FAST_STEPS, build_fast_scheduler
+from models.tiny.config import NUM_FAST_BLOCKS, NUM_FAST_STEPS, build_fast_scheduler
 from models.tiny.optimizer import MuonAdamW
 from models.tiny.padding import PaddedAttention, training_attention
+from models.tiny.thin import thin_transformer
 from models.tiny.train_transformer import (
     IMAGE_SHARE,
-    Batch,
     Parts,
     compile_blocks,
     draw_batch,
+    draw_sample,
     mark_free,
     predict,
     split_parameters,
@@ -38,12 +41,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.tiny.latents import Pool
+    from models.tiny.train_transformer import Batch
     from models.tiny.untyped import Transformer
 
 
 @dataclass(frozen=True)
 class DistilSettings:
     """Seed, video tokens in a batch, peak learning rates, and how the teacher samples.
+
+    `num_blocks` is how many of the teacher's blocks a student begins with.
 
     `is_compiled` is as that of `TransformerSettings`.
     """
@@ -55,15 +61,8 @@ class DistilSettings:
     average_decay: float = 0.995
     guidance_scale: float = 2.5
     num_substeps: int = 3
+    num_blocks: int = NUM_FAST_BLOCKS
     is_compiled: bool = False
-
-
-@dataclass(frozen=True)
-class _Told:
-    """Text embeddings with the attention bias of their padding."""
-
-    text: Tensor
-    bias: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,23 @@ class Leg:
     is_free: Tensor
 
 
+@dataclass(frozen=True)
+class _Told:
+    """A transformer with the texts of a batch, and the attention bias of their padding."""
+
+    transformer: Transformer
+    attention: PaddedAttention
+    text: Tensor
+    bias: Tensor
+    is_free: Tensor
+
+    def velocity(self, here: Tensor, sigma: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+        """Returns the velocity at latents `[n, 24, T, H, W]` and noise levels `[n]` of `rows`."""
+        self.attention.bias = self.bias[rows]
+        timesteps = spread_timesteps(sigma, self.is_free[rows])
+        return predict(self.transformer, here, timesteps, self.text[rows])
+
+
 def distil(
     teacher: Parts,
     student: Transformer,
@@ -92,7 +108,7 @@ def distil(
 
     Args:
         teacher: The trained model; it stays as it is, and so does the text encoder.
-        student: Starts as a copy of the teacher's transformer.
+        student: What `start_student` returned.
         pool: Normalised latents with their combinations.
         state: File to resume from and save to; weights go to `fast/transformer` beside it.
         budget: How long to train.
@@ -117,25 +133,45 @@ def distil(
 
         def loss_at(draws: Draws, _done: float) -> Tensor:
             batch = draw_batch(pool, settings.num_tokens, draws)
-            leg = draw_leg(batch, draws)
-            untold = _tell(teacher, [""] * len(batch.captions), attention, draws)
-            told = _tell(teacher, batch.captions, attention, draws)
+            is_free = draw_free(batch, draws)
+            untold = tell([""] * len(batch.captions), teacher, draws)
+            told = tell(batch.captions, teacher, draws)
+            unled = _Told(teacher.transformer, attention, *untold, is_free)
+            led = _Told(teacher.transformer, attention, *told, is_free)
+            learner = _Told(student, own, *told, is_free)
 
             def guided(here: Tensor, sigma: Tensor) -> Tensor:
-                timesteps = spread_timesteps(sigma, leg.is_free)
-                plain, led = (
-                    _listen(teacher, here, timesteps, each, attention) for each in (untold, told)
-                )
-                return torch.lerp(plain, led, settings.guidance_scale)
+                plain = unled.velocity(here, sigma)
+                return torch.lerp(plain, led.velocity(here, sigma), settings.guidance_scale)
 
+            leg = draw_leg(batch.latents, is_free, learner.velocity, draws)
             straight = walk(leg, guided, settings.num_substeps)
-            own.bias = told.bias
-            timesteps = spread_timesteps(leg.sigma, leg.is_free)
-            predicted = predict(student, leg.start, timesteps, told.text)
-            return weighted_error(predicted, straight, leg.is_free * weigh_things(batch.covers))
+            predicted = learner.velocity(leg.start, leg.sigma)
+            return weighted_error(predicted, straight, is_free * weigh_things(batch.covers))
 
         train(run, budget, settings.seed, loss_at, save_weights)
     run.use_average()
+
+
+def start_student(teacher: Parts, pool: Pool, settings: DistilSettings) -> Transformer:
+    """Returns what of the teacher's transformer the student begins with: the blocks that do most.
+
+    Args:
+        teacher: The trained model; it stays as it is.
+        pool: What its transformer is tried on.
+        settings: Seed, batch size and number of blocks.
+    """
+    draws = Draws(settings.seed, step=0)
+    batch = draw_batch(pool, settings.num_tokens, draws)
+    text, bias = tell(batch.captions, teacher, draws)
+    sample = draw_sample(batch, draws)
+
+    def predict_sample(transformer: Transformer) -> Tensor:
+        with training_attention(transformer) as attention:
+            attention.bias = bias
+            return predict(transformer, sample.noised, sample.timesteps, text)
+
+    return thin_transformer(teacher.transformer, settings.num_blocks, predict_sample)
 
 
 def step_sigmas() -> Tensor:
@@ -146,29 +182,37 @@ def step_sigmas() -> Tensor:
     return sigmas.to(torch.get_default_device())
 
 
-def draw_leg(batch: Batch, draws: Draws) -> Leg:
-    """Draws which of the four steps each clip is at, and noises it accordingly."""
-    num_clips = len(batch.latents)
+def draw_free(batch: Batch, draws: Draws) -> Tensor:
+    """Draws which clips begin with a given first frame; returns what `mark_free` does."""
+    is_image = batch.is_picture | (draws.uniform(len(batch.latents)) < IMAGE_SHARE)
+    return mark_free(batch.latents, is_image)
+
+
+@torch.no_grad()
+def draw_leg(
+    latents: Tensor,
+    is_free: Tensor,
+    velocity_at: Callable[[Tensor, Tensor, Tensor], Tensor],
+    draws: Draws,
+) -> Leg:
+    """Draws which of the four steps each clip is at, and takes it there from noise.
+
+    Args:
+        latents: `[N, 24, T, H, W]`, normalised; only the given frames are looked at.
+        is_free: What `mark_free` returned.
+        velocity_at: Returns the student's velocity at latents and noise levels of some rows of the
+            batch, `[n]` int64.
+        draws: Randomness of the step.
+    """
     levels = step_sigmas()
-    number = draws.integers(NUM_FAST_STEPS, num_clips)
-    is_image = batch.is_picture | (draws.uniform(num_clips) < IMAGE_SHARE)
-    is_free = mark_free(batch.latents, is_image)
-    noise = draws.normal(batch.latents)
-    start = torch.lerp(batch.latents, noise, _wide(levels[number]) * is_free)
-    return Leg(start, levels[number], levels[number + 1], is_free)
-
-
-def _tell(teacher: Parts, captions: list[str], attention: PaddedAttention, draws: Draws) -> _Told:
-    text = tell(captions, teacher, attention, draws)
-    return _Told(text, attention.bias)
-
-
-def _listen(
-    teacher: Parts, here: Tensor, timesteps: Tensor, told: _Told, attention: PaddedAttention
-) -> Tensor:
-    """Returns the teacher's velocity for one of its two texts."""
-    attention.bias = told.bias
-    return predict(teacher.transformer, here, timesteps, told.text)
+    number = draws.integers(NUM_FAST_STEPS, len(latents))
+    here = torch.lerp(latents, draws.normal(latents), is_free)
+    for step in range(NUM_FAST_STEPS - 1):
+        (rows,) = torch.where(number > step)
+        if len(rows):
+            velocity = velocity_at(here[rows], levels[step].expand(len(rows)), rows)
+            here[rows] -= (levels[step] - levels[step + 1]) * velocity * is_free[rows]
+    return Leg(here, levels[number], levels[number + 1], is_free)
 
 
 @torch.no_grad()

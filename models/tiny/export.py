@@ -13,6 +13,7 @@ from models.tiny.tokenizer import build_tokenizer
 from models.tiny.untyped import (
     AutoencoderKLWan,
     UMT5EncoderModel,
+    Vae,
     WanPipeline,
     WanTransformer3DModel,
 )
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FAST = "fast"
-"""Folder of the distilled transformer and its scheduler inside a pipeline's."""
+"""Folder of the distilled transformer, its scheduler and its autoencoder inside a pipeline's."""
 
 
 def export(parts: Path, folder: Path) -> None:
@@ -32,23 +33,25 @@ def export(parts: Path, folder: Path) -> None:
             `latents.json` that holds the latents' statistics.
         folder: Gets `model_index.json` and one folder per part. It says `WanPipeline`;
             `WanImageToVideoPipeline.from_pretrained` loads it as well. `fast` holds the distilled
-            transformer with its scheduler.
+            transformer with its scheduler, and the autoencoder with the smaller decoder.
     """
-    vae = AutoencoderKLWan.from_pretrained(parts / "vae")
-    vae.register_to_config(**json.loads((parts / "latents.json").read_text()))
+    statistics = json.loads((parts / "latents.json").read_text())
     pipeline = WanPipeline(
         tokenizer=build_tokenizer(),
         text_encoder=UMT5EncoderModel.from_pretrained(parts / "text_encoder"),
-        vae=vae,
+        vae=_read_vae(parts / "vae", statistics),
         scheduler=build_scheduler(),
         transformer=WanTransformer3DModel.from_pretrained(parts / "transformer"),
         expand_timesteps=True,
     )
     pipeline.to(torch.float16).save_pretrained(folder)
-    if (parts / FAST).exists():
+    if (parts / FAST / "transformer").exists():
         fast = WanTransformer3DModel.from_pretrained(parts / FAST / "transformer")
         fast.to(torch.float16).save_pretrained(folder / FAST / "transformer")
         build_fast_scheduler().save_pretrained(folder / FAST / "scheduler")
+    if (parts / FAST / "vae").exists():
+        vae = _read_vae(parts / FAST / "vae", statistics)
+        vae.to(torch.float16).save_pretrained(folder / FAST / "vae")
     for path in folder.rglob("*.safetensors"):
         # They are written readable by their owner alone.
         path.chmod(0o644)
@@ -62,6 +65,12 @@ def digest(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.safetensors"))
     }
+
+
+def _read_vae(folder: Path, statistics: dict[str, list[float]]) -> Vae:
+    vae = AutoencoderKLWan.from_pretrained(folder)
+    vae.register_to_config(**statistics)
+    return vae
 
 
 def _strip_origin(path: Path) -> None:

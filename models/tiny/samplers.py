@@ -11,6 +11,7 @@ import torch
 from models.tiny.config import NUM_FAST_STEPS
 from models.tiny.export import FAST
 from models.tiny.untyped import (
+    AutoencoderKLWan,
     Pipeline,
     UniPCMultistepScheduler,
     WanImageToVideoPipeline,
@@ -60,7 +61,8 @@ def load_fast(checkpoint: Path, pipeline: Pipeline) -> tuple[Pipeline, dict[str,
     """Returns the four-step profile of a checkpoint.
 
     Args:
-        checkpoint: The folder; its part `fast` holds the distilled transformer.
+        checkpoint: The folder; its part `fast` holds the distilled transformer, and maybe an
+            autoencoder that decodes faster.
         pipeline: The text-to-video pipeline of the same folder, whose other parts are shared.
 
     Returns:
@@ -79,4 +81,9 @@ def load_fast(checkpoint: Path, pipeline: Pipeline) -> tuple[Pipeline, dict[str,
             folder / "scheduler", local_files_only=True
         ),
     )
+    if (folder / "vae").exists():
+        vae = AutoencoderKLWan.from_pretrained(
+            folder / "vae", torch_dtype=torch.float32, local_files_only=True
+        )
+        fast.register_modules(vae=vae)
     return fast, {"num_inference_steps": NUM_FAST_STEPS, "guidance_scale": 1.0}

@@ -2,7 +2,8 @@
 
 The stages, in order: `vae` (autoencoder), `text` (text encoder), `latents` (a pool of encoded
 stills and clips), `transformer`, `decoder` (the autoencoder's decoder on noisy latents; may run
-beside `transformer`), `distil` (a four-step student of the transformer) and `export`. Each goes on
+beside `transformer`), `distil` (a four-step student of the transformer), `fast-decoder` (a smaller
+decoder that goes with it) and `export`. Each goes on
 where it stopped when the same command runs again; with `--start-vae` and `--start` the autoencoder
 and the transformer begin with trained weights. On a CPU, set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000 first: glibc otherwise returns large tensors to the system after
@@ -12,7 +13,6 @@ every operation, which makes rendering several times slower.
 from __future__ import annotations
 
 import argparse
-import copy
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -21,10 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.tiny.config import build_text_encoder, build_transformer, build_vae
+from models.tiny.config import (
+    FAST_DECODER_WIDTH,
+    build_text_encoder,
+    build_transformer,
+    build_vae,
+)
 from models.tiny.deepen import deepen_transformer
-from models.tiny.distil import DistilSettings, distil
-from models.tiny.export import export
+from models.tiny.distil import DistilSettings, distil, start_student
+from models.tiny.export import FAST, export
 from models.tiny.latents import (
     SORTS,
     Pool,
@@ -35,6 +40,7 @@ from models.tiny.latents import (
     write_statistics,
 )
 from models.tiny.retell import renew_words
+from models.tiny.thin import thin_decoder
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.train_text import train_text
 from models.tiny.train_transformer import (
@@ -60,7 +66,14 @@ from models.tiny.widen import widen_vae
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-STAGE_MINUTES = {"vae": 80.0, "text": 6.0, "transformer": 150.0, "decoder": 30.0, "distil": 40.0}
+STAGE_MINUTES = {
+    "vae": 80.0,
+    "text": 6.0,
+    "transformer": 150.0,
+    "decoder": 30.0,
+    "distil": 40.0,
+    "fast-decoder": 15.0,
+}
 """Default length of each training stage on one core; `latents` takes about 20 for its default."""
 
 DEFAULT_CHUNKS = 48
@@ -150,10 +163,19 @@ def run_decoder(job: Job) -> None:
 def run_distil(job: Job) -> None:
     """Distils `out/transformer` into a four-step student; writes `out/fast`."""
     teacher = load_parts(job.out, build_tokenizer())
-    student = copy.deepcopy(teacher.transformer)
+    pool = _load_pool(job)
     settings = DistilSettings(seed=job.seed, is_compiled=job.is_compiled)
+    student = start_student(teacher, pool, settings)
     state = job.out / "distil.pt"
-    distil(teacher, student, _load_pool(job), state=state, budget=job.budget, settings=settings)
+    distil(teacher, student, pool, state=state, budget=job.budget, settings=settings)
+
+
+def run_fast_decoder(job: Job) -> None:
+    """Trains a smaller decoder for the latents of `out/vae`; writes `out/fast/vae`."""
+    torch.manual_seed(job.seed)
+    vae = _on_device(thin_decoder(load_vae(job.out / "vae"), FAST_DECODER_WIDTH))
+    settings = VaeSettings(seed=job.seed + 2, is_decoder_only=True)
+    train_vae(vae, job.out / FAST / "decoder.pt", job.budget, settings)
 
 
 def run_export(job: Job) -> None:
@@ -222,6 +244,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "transformer": run_transformer,
     "decoder": run_decoder,
     "distil": run_distil,
+    "fast-decoder": run_fast_decoder,
     "export": run_export,
 }
 

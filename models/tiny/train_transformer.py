@@ -16,7 +16,7 @@ from models.tiny.captions import draw_picture_caption, draw_training_caption
 from models.tiny.config import FLOW_SHIFT
 from models.tiny.data import happens
 from models.tiny.optimizer import MuonAdamW
-from models.tiny.padding import PaddedAttention, padding_bias, training_attention
+from models.tiny.padding import padding_bias, training_attention
 from models.tiny.precision import half_precision
 from models.tiny.scene_head import SceneHead
 from models.tiny.texts import embed, tokenize
@@ -163,7 +163,7 @@ def train_transformer(
         def loss_at(draws: Draws, done: float) -> Tensor:
             still_share = next(share for until, share in settings.still_shares if done <= until)
             batch = draw_batch(pool, settings.num_tokens, draws, still_share)
-            text = tell(batch.captions, parts, attention, draws)
+            text, attention.bias = tell(batch.captions, parts, draws)
             sample = draw_sample(batch, draws)
             predicted = predict(parts.transformer, sample.noised, sample.timesteps, text)
             error = weighted_error(predicted, sample.target, sample.weight)
@@ -282,16 +282,16 @@ def draw_sigmas(num_values: int, draws: Draws) -> Tensor:
     return torch.where(draws.uniform(num_values) < UNSHIFTED_SHARE, level, shifted).clamp(1e-3, 1)
 
 
-def tell(captions: list[str], parts: Parts, attention: PaddedAttention, draws: Draws) -> Tensor:
-    """Embeds captions as the pipelines do and sets the bias for a random padded length.
+def tell(captions: list[str], parts: Parts, draws: Draws) -> tuple[Tensor, Tensor]:
+    """Embeds captions as the pipelines do and draws a padded length for each.
 
     Returns:
-        `[N, S, 128]`, zero after the end of each text.
+        Embeddings `[N, S, 128]`, zero after the end of each text, and the bias for
+        `PaddedAttention`, `[N, 1, 1, S]`.
     """
     tokens = tokenize(captions, parts.tokenizer)
     lengths = torch.tensor(draws.rng.choices(PADDED_LENGTHS, k=len(captions)))
-    attention.bias = padding_bias(tokens.attention_mask, lengths)
-    return embed(tokens, parts.text_encoder)
+    return embed(tokens, parts.text_encoder), padding_bias(tokens.attention_mask, lengths)
 
 
 def predict(transformer: Transformer, noised: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.functional import max_pool3d
 
 from models.tiny.data import draw_combination, happens
 from models.tiny.optimizer import MuonAdamW
@@ -46,6 +47,9 @@ what a clip shows has to be loud in latents that are noisy, which is to help the
 
 FOREGROUND_DIFFERENCE = 0.08
 """Difference (of 2) to the background from which a pixel is foreground."""
+
+RIM = 2
+"""Pixels beyond an outline that weigh as much as what is inside: most squared errors are there."""
 
 NUM_PROBES = 24
 """Held-out clips whose reconstruction is measured whenever weights are saved."""
@@ -226,7 +230,8 @@ def _draw_batch(rng: random.Random, done: float, settings: VaeSettings) -> Batch
     clips = render(scenes, windows, part)
     backdrops = draw_backdrops(scenes, windows, part) * 2 - 1
     is_foreground = (clips - backdrops).abs().amax(1, keepdim=True) > FOREGROUND_DIFFERENCE
-    weight = 1 + FOREGROUND_WEIGHT * is_foreground
+    is_near = max_pool3d(is_foreground.float(), (1, 2 * RIM + 1, 2 * RIM + 1), 1, (0, RIM, RIM))
+    weight = 1 + FOREGROUND_WEIGHT * is_near
     weight[:, :, 0] *= FIRST_FRAME_WEIGHT
     return Batch(clips, weight)
 

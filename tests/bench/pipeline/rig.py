@@ -51,9 +51,9 @@ class Rig:
         self._valkey = valkey
         self._numbers = count(1)
 
-    def run(self, num_jobs: int, *, steps: int) -> Spent:
+    def run(self, num_jobs: int, mode: str) -> Spent:
         """From the doorbells of `num_jobs` until all of them are reported, for each."""
-        jobs = [self._make_job(steps) for _ in range(num_jobs)]
+        jobs = [self._make_job(mode) for _ in range(num_jobs)]
         cpu_s = self._settle()
         rung_at, began = datetime.now(UTC), time.perf_counter()
         self._gateway.waiting.extend(jobs)
@@ -66,7 +66,7 @@ class Rig:
         wall_s = max(self._gateway.completed_at[job.job_id] for job in jobs) - began
         spent = Spent(wall_s / num_jobs, (self._settle() - cpu_s) / num_jobs)
         if num_jobs == 1:
-            self.stages.note(jobs[0].job_id, rung_at, steps)
+            self.stages.note(jobs[0].job_id, rung_at, mode)
         return spent
 
     def _settle(self) -> float:
@@ -78,11 +78,11 @@ class Rig:
             before, now = now, sum(map(_cpu_s, pids))
         return now
 
-    def _make_job(self, steps: int) -> Assignment:
+    def _make_job(self, mode: str) -> Assignment:
         number = next(self._numbers)
         spec = self.card.example(
             kind=Kind.TEXT_TO_VIDEO,
-            mode=self.card.default_mode,
+            mode=mode,
             size=self.card.sizes[0],
             fps=FPS,
             seconds=self.card.seconds[0],
@@ -91,7 +91,7 @@ class Rig:
         return Assignment(
             job_id=f"job_{number}",
             attempt=1,
-            spec=spec.model_copy(update={"num_inference_steps": steps, "seed": number}),
+            spec=spec.model_copy(update={"seed": number}),
             inputs=[],
             label=LabelFields(producer="bench", produce_id=f"job_{number}"),
             deadline_s=PATIENCE_S,

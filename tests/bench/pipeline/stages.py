@@ -22,13 +22,13 @@ STAGES = (
 
 
 class Stages:
-    """Seconds of every stage, of jobs that were rendered alone, by their denoising steps."""
+    """Seconds of every stage, of jobs that were rendered alone, by their mode."""
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
-        self._taken: dict[int, list[list[float]]] = defaultdict(list)
+        self._taken: dict[str, list[list[float]]] = defaultdict(list)
 
-    def note(self, job_id: str, rung_at: datetime, steps: int) -> None:
+    def note(self, job_id: str, rung_at: datetime, mode: str) -> None:
         """Remember how a finished job went."""
         times = {
             entry["event"]: datetime.fromisoformat(entry["timestamp"])
@@ -37,11 +37,11 @@ class Stages:
         }
         marks = [rung_at, *(times[event] for event, _ in STAGES)]
         taken = [later - sooner for sooner, later in pairwise(marks)]
-        self._taken[steps].append([each / timedelta(seconds=1) for each in taken])
+        self._taken[mode].append([each / timedelta(seconds=1) for each in taken])
 
-    def lines(self, steps: int, num_warm_up: int) -> list[str]:
+    def lines(self, mode: str, num_warm_up: int) -> list[str]:
         """A table: medians and least values in ms, after so many jobs that do not count."""
-        columns = zip(*self._taken[steps][num_warm_up:], strict=True)
+        columns = zip(*self._taken[mode][num_warm_up:], strict=True)
         lines = [f"{'ms of one job in the worker':38} median    least"]
         for (_, name), seconds in zip(STAGES, columns, strict=True):
             middle, least = statistics.median(seconds) * 1000, min(seconds) * 1000

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 
 from models.adapters.common import weight_bytes
 from models.adapters.wan import WanAdapter
@@ -38,6 +38,15 @@ def change(folder: Path, edit: Callable[[Any], None]) -> None:
     with torch.no_grad():
         edit(transformer)
     transformer.save_pretrained(path)
+
+
+def change_vae(folder: Path, edit: Callable[[Any], None]) -> AutoencoderKLWan:
+    """Save the autoencoder after `edit` as that of the mode."""
+    vae = AutoencoderKLWan.from_pretrained(folder / "vae")
+    with torch.no_grad():
+        edit(vae)
+    vae.save_pretrained(folder / "fast" / "vae")
+    return vae
 
 
 def video(
@@ -86,6 +95,26 @@ def test_weights_and_schedule_of_a_mode_are_used_for_it_alone(
     assert np.array_equal(video(both, usual, ignore_steps), before)
 
 
+def test_an_autoencoder_of_a_mode_decodes_its_clips_alone_and_whenever_they_are_read(
+    folder: Path, make_card: MakeCard, make_spec: MakeSpec, ignore_steps: StepCallback
+) -> None:
+    usual, fast = (
+        make_spec(mode=mode, num_inference_steps=4, num_frames=9) for mode in ("standard", "fast")
+    )
+    plain = WanAdapter()
+    plain.load(make_card(checkpoint=str(folder), modes=MODES), "cpu")
+    plain_bytes = plain.memory_bytes
+    before, expected = (video(plain, spec, ignore_steps) for spec in (usual, fast))
+    vae = change_vae(folder, lambda vae: vae.decoder.conv_out.bias.add_(0.5))
+    adapter = WanAdapter()
+    adapter.load(make_card(checkpoint=str(folder), modes=MODES), "cpu")
+    assert adapter.memory_bytes == plain_bytes + weight_bytes([vae])
+    [brighter] = adapter.generate([fast], ignore_steps)
+    assert np.array_equal(video(adapter, usual, ignore_steps), before), "read later than made"
+    difference = np.stack(list(brighter.frames)).astype(int) - expected
+    assert np.median(difference[expected < 180]) == pytest.approx(64, abs=1)
+
+
 def cut_off(model: Any) -> None:
     """Leave a layer out."""
     del model.proj_out
@@ -100,7 +129,13 @@ def cut_off(model: Any) -> None:
             lambda folder: WanTransformer3DModel(
                 num_attention_heads=2, attention_head_dim=12, in_channels=8, num_layers=1
             ).save_pretrained(folder / "fast" / "transformer"),
-            "is of another model: its in_channels, out_channels, text_dim differ",
+            "is of another model: in_channels, out_channels, text_dim of its transformer differ",
+        ),
+        (
+            lambda folder: change_vae(
+                folder, lambda vae: vae.register_to_config(latents_std=[1.0] * vae.config.z_dim)
+            ),
+            "is of another model: latents_std of its vae differ",
         ),
     ],
 )

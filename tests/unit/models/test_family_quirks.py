@@ -322,7 +322,7 @@ def test_parts_of_a_clip_are_decoded_as_the_stock_decoder_does_it(load: Load, fr
     with torch.inference_mode():
         stock = pipe.vae.decode(latents / pipe.vae_scaling_factor_image).sample
     watcher = Watcher()
-    ours = np.stack([*stream_decode(pipe, latents, watcher)])
+    ours = np.stack([*stream_decode(pipe.vae, latents, watcher)])
     assert np.array_equal(ours, to_frames(stock)[0])
     assert watcher.steps[-1][1:] == (max(frames // 2, 1), max(frames // 2, 1))
 

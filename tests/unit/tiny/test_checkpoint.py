@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import diffusers
@@ -24,6 +25,7 @@ from models.tiny.generate import (
 )
 from models.tiny.outcomes import Outcome
 from models.tiny.samplers import CHECKPOINT, SAMPLING, load_fast, load_pipelines
+from models.tiny.thin import thin_decoder
 from models.tiny.times import Times
 from models.tiny.tracks import Stage
 from tests.support.tiny import small_parts, small_vae
@@ -194,6 +196,7 @@ def test_what_is_exported_loads_as_both_pipelines_with_its_student_in_any_size(
     small_vae().save_pretrained(parts / "vae")
     trained.transformer.save_pretrained(parts / "transformer")
     trained.transformer.save_pretrained(parts / FAST / "transformer")
+    thin_decoder(small_vae(), 3).save_pretrained(parts / FAST / "vae")
     trained.text_encoder.save_pretrained(parts / "text_encoder")
     statistics = {"latents_mean": [0.5] * LATENT_CHANNELS, "latents_std": [2.0] * LATENT_CHANNELS}
     (parts / "latents.json").write_text(json.dumps(statistics))
@@ -202,7 +205,8 @@ def test_what_is_exported_loads_as_both_pipelines_with_its_student_in_any_size(
     assert text_to_video.vae.config.latents_std == [2.0] * LATENT_CHANNELS
     fast, sampling = load_fast(folder, text_to_video)
     assert fast.scheduler.config.solver_order == 1
-    assert fast.vae is text_to_video.vae
+    assert fast.vae.config.latents_std == text_to_video.vae.config.latents_std
+    assert (fast.vae.config.decoder_base_dim, text_to_video.vae.config.decoder_base_dim) == (3, 4)
     assert text_to_video.scheduler.config.solver_order == 2, "it keeps its own"
     task = Task(list_held_out(2), Stage(96, 64, 9), seed=1)
     for pipeline, extra in ((text_to_video, {}), (fast, sampling)):
@@ -211,3 +215,5 @@ def test_what_is_exported_loads_as_both_pipelines_with_its_student_in_any_size(
     (given, _), _ = run_image_to_video(image_to_video, task, num_inference_steps=2)
     assert given.clip.shape == (9, 64, 96, 3)
     assert SAMPLING["num_inference_steps"] == 12
+    shutil.rmtree(folder / FAST / "vae")
+    assert load_fast(folder, text_to_video)[0].vae is text_to_video.vae

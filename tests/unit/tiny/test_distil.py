@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,9 @@ from models.tiny.distil import (
     DistilSettings,
     Leg,
     distil,
+    draw_free,
     draw_leg,
+    start_student,
     step_sigmas,
     walk,
 )
@@ -51,6 +55,13 @@ def shaken_parts() -> Parts:
     return parts
 
 
+def drawn_leg() -> tuple[Leg, Tensor]:
+    """Draws legs for a velocity that is the place itself; returns them and the latents."""
+    batch, draws = small_batch(), Draws(0, 1)
+    is_free = draw_free(batch, draws)
+    return draw_leg(batch.latents, is_free, lambda here, *_: here, draws), batch.latents
+
+
 def test_a_resumed_distillation_ends_bit_equal_and_leaves_the_teacher_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +87,7 @@ def test_a_resumed_distillation_ends_bit_equal_and_leaves_the_teacher_alone(
 def test_the_legs_are_the_steps_of_the_shipped_sampler() -> None:
     sigmas = step_sigmas()
     assert sigmas.tolist() == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0], abs=2e-3)
-    leg = draw_leg(small_batch(), Draws(0, 1))
+    leg, _ = drawn_leg()
     drawn = set(zip(leg.sigma.tolist(), leg.next_sigma.tolist(), strict=True))
     assert drawn == set(zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True))
 
@@ -94,15 +105,38 @@ def test_the_sampler_takes_plain_steps_along_the_velocity() -> None:
     torch.testing.assert_close(sampled, plain, atol=1e-5, rtol=0)
 
 
-def test_a_leg_starts_on_the_line_from_data_to_noise_and_keeps_given_frames() -> None:
-    batch = small_batch()
-    leg = draw_leg(batch, Draws(0, 1))
+def test_a_leg_starts_where_the_steps_before_it_lead_and_keeps_given_frames() -> None:
+    leg, latents = drawn_leg()
+    sigmas = step_sigmas()
+    is_first = leg.sigma > 0.999
+    noise = leg.start[is_first] * leg.is_free[is_first]
+    assert noise[:, :, 1:].std() == pytest.approx(1, abs=0.05)
+    # Every step with this velocity shrinks what is not given by its length.
+    shrunk = torch.ones_like(leg.sigma)
+    for sigma, next_sigma in pairwise(sigmas):
+        shrunk[leg.sigma < sigma] *= 1 - (sigma - next_sigma)
+    stretched = leg.start / shrunk.view(-1, 1, 1, 1, 1)
+    for number, (start, is_free) in enumerate(zip(stretched, leg.is_free, strict=True)):
+        assert start[:, 1:].std() == pytest.approx(1, abs=0.1)
+        if not is_free[:, 0].any():
+            torch.testing.assert_close(leg.start[number, :, 0], latents[number, :, 0])
     is_image = leg.is_free[:, 0, 0, 0, 0] == 0
-    assert is_image[batch.is_picture].all()
-    assert is_image.sum() < len(is_image)
-    torch.testing.assert_close(leg.start[is_image, :, 0], batch.latents[is_image, :, 0])
-    is_pure_noise = leg.sigma > 0.999
-    assert leg.start[is_pure_noise, :, 1:].std() == pytest.approx(1, abs=0.05)
+    assert 0 < is_image.sum() < len(is_image)
+
+
+def test_pictures_always_begin_with_their_first_frame() -> None:
+    batch = small_batch()
+    is_free = draw_free(batch, Draws(0, 1))
+    assert not is_free[batch.is_picture, :, 0].any()
+    assert is_free[:, :, 1:].all()
+
+
+def test_a_student_begins_with_blocks_of_the_teacher() -> None:
+    teacher = shaken_parts()
+    settings = replace(SETTINGS, num_blocks=1)
+    student = start_student(teacher, small_pool(), settings)
+    assert student.config.num_layers == len(student.blocks) == 1
+    assert torch.equal(student.proj_out.weight, teacher.transformer.proj_out.weight)
 
 
 def test_one_step_with_the_mean_velocity_ends_where_the_small_ones_do() -> None:

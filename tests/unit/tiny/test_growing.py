@@ -1,6 +1,8 @@
-"""Trained networks that grow do at first what they did before."""
+"""Trained networks that grow do at first what they did before; shrunk ones, nearly."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import tokenizers
@@ -14,10 +16,11 @@ from models.tiny.config import (
 )
 from models.tiny.deepen import deepen_transformer
 from models.tiny.retell import renew_words
+from models.tiny.thin import thin_decoder, thin_transformer
 from models.tiny.tokenizer import build_tokenizer
 from models.tiny.untyped import PreTrainedTokenizerFast
 from models.tiny.widen import widen_vae
-from tests.support.tiny import SMALL_VAE
+from tests.support.tiny import SMALL_VAE, assert_same_weights
 
 SMALL = {"num_attention_heads": 1, "ffn_dim": 32}
 
@@ -72,6 +75,39 @@ def test_a_transformer_of_more_blocks_or_other_widths_is_refused() -> None:
         deepen_transformer(build_transformer(num_layers=2, **SMALL), num_layers=1, **SMALL)
     with pytest.raises(RuntimeError, match="size mismatch"):
         deepen_transformer(build_transformer(num_layers=1, **SMALL), num_layers=1)
+
+
+def test_a_narrower_decoder_is_for_the_same_latents() -> None:
+    torch.manual_seed(0)
+    trained = build_vae(**SMALL_VAE).eval()
+    thin = thin_decoder(trained, 3).eval()
+    clip = torch.rand(1, 3, 5, 32, 32, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    with torch.no_grad():
+        before, after = (each.encode(clip).latent_dist.mode() for each in (trained, thin))
+        torch.testing.assert_close(after, before)
+        torch.testing.assert_close(thin.post_quant_conv(after), trained.post_quant_conv(before))
+        assert thin.decode(after).sample.shape == clip.shape
+    few, many = (sum(each.numel() for each in vae.decoder.parameters()) for vae in (thin, trained))
+    assert few < 0.7 * many
+
+
+def test_the_blocks_that_do_least_are_left_out() -> None:
+    torch.manual_seed(0)
+    trained = build_transformer(num_layers=2, **SMALL)
+    torch.nn.init.normal_(trained.proj_out.weight)
+    deep = deepen_transformer(trained, num_layers=4, **SMALL)
+    asked = {
+        "hidden_states": torch.randn(2, LATENT_CHANNELS, 3, 4, 4),
+        "timestep": torch.rand(2, 12) * 1000,
+        "encoder_hidden_states": torch.randn(2, 7, 128),
+        "return_dict": False,
+    }
+    before = copy.deepcopy(deep)
+    thin = thin_transformer(deep, 2, lambda each: each(**asked)[0])
+    assert_same_weights(thin, trained)
+    assert_same_weights(deep, before)
+    assert thin.config.num_layers == 2
+    torch.testing.assert_close(thin(**asked), trained(**asked))
 
 
 def test_a_text_encoder_keeps_the_words_it_knew_and_begins_others_with_their_meaning() -> None:
