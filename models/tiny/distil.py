@@ -49,15 +49,14 @@ if TYPE_CHECKING:
 class DistilSettings:
     """Seed, video tokens in a batch, peak learning rates, and how the teacher samples.
 
-    `num_blocks` is how many of the teacher's blocks a student begins with.
-
-    `is_compiled` is as that of `TransformerSettings`.
+    `num_blocks` is how many of the teacher's blocks a student begins with; `is_compiled` is as that
+    of `TransformerSettings`.
     """
 
     seed: int = 0
     num_tokens: int = 1280
-    matrix_rate: float = 1e-3
-    other_rate: float = 5e-4
+    matrix_rate: float = 1.5e-3
+    other_rate: float = 7.5e-4
     average_decay: float = 0.995
     guidance_scale: float = 2.5
     num_substeps: int = 3
@@ -147,6 +146,7 @@ def distil(
             leg = draw_leg(batch.latents, is_free, learner.velocity, draws)
             straight = walk(leg, guided, settings.num_substeps)
             predicted = learner.velocity(leg.start, leg.sigma)
+            # Covers are of the pool's clip: right where its first frame is given, else chance.
             return weighted_error(predicted, straight, is_free * weigh_things(batch.covers))
 
         train(run, budget, settings.seed, loss_at, save_weights)
