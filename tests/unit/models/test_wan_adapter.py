@@ -147,6 +147,13 @@ def test_both_kinds_take_turns_on_one_set_of_weights(
     assert np.array_equal(before, after)
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latent frames are decoded one by one, as those of large clips are."""
+    monkeypatch.setattr("models.adapters.wan_decode.MOST_PIXELS", 0)
+
+
+@pytest.mark.usefixtures("one_by_one")
 def test_progress_counts_every_denoising_step_and_every_latent_frame(
     adapter: VideoPipeline, make_spec: MakeSpec, steps: Steps, note_step: StepCallback
 ) -> None:
@@ -157,6 +164,7 @@ def test_progress_counts_every_denoising_step_and_every_latent_frame(
     assert steps == [(Stage.DECODING, done, 3) for done in (1, 2, 3)]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_frames_are_made_as_they_are_read(
     adapter: VideoPipeline, make_spec: MakeSpec, steps: Steps, note_step: StepCallback
 ) -> None:
@@ -165,6 +173,26 @@ def test_frames_are_made_as_they_are_read(
     assert steps[-1] == (Stage.DECODING, 1, 5), "the first latent frame is one frame"
     next(clip.frames)
     assert steps[-1] == (Stage.DECODING, 2, 5), "the second is four, and the third waits"
+
+
+def test_latent_frames_of_a_small_clip_are_decoded_together(
+    adapter: VideoPipeline,
+    make_spec: MakeSpec,
+    steps: Steps,
+    note_step: StepCallback,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    videos, counts = [], []
+    # 64x96 is 24,576 pixels for each latent frame of four.
+    for most_pixels in (0, 2 * 24_576, 4 * 24_576 - 1, 1 << 18):
+        monkeypatch.setattr("models.adapters.wan_decode.MOST_PIXELS", most_pixels)
+        (clip,) = adapter.generate([make_spec(num_frames=17)], note_step)
+        steps.clear()
+        videos.append(_video(clip).astype(int))
+        counts.append([done for _, done, _ in steps])
+    assert counts == [[1, 2, 3, 4, 5], [1, 3, 5], [1, 4, 5], [1, 5]]
+    assert [len(video) for video in videos] == [17] * 4
+    assert max(np.abs(video - videos[0]).max() for video in videos) <= 1
 
 
 def test_clips_of_a_batch_may_be_read_side_by_side(
@@ -178,6 +206,7 @@ def test_clips_of_a_batch_may_be_read_side_by_side(
     assert np.array_equal(np.stack([pair[1] for pair in pairs]), two)
 
 
+@pytest.mark.usefixtures("one_by_one")
 @pytest.mark.parametrize(
     "stop_at", [(Stage.DENOISING, 0), (Stage.DENOISING, 2), (Stage.DECODING, 2)]
 )

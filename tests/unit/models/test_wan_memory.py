@@ -91,8 +91,13 @@ def test_a_clip_of_one_tile_is_the_clip_without_tiles(
 
 
 def test_tiles_count_as_steps_of_decoding(
-    sparing: WanAdapter, make_spec: MakeSpec, steps: Steps, note_step: StepCallback
+    sparing: WanAdapter,
+    make_spec: MakeSpec,
+    steps: Steps,
+    note_step: StepCallback,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("models.adapters.wan_decode.MOST_PIXELS", 0)
     (clip,) = sparing.generate([make_spec(num_frames=9)], note_step, low_memory=True)
     steps.clear()
     list(clip.frames)
