@@ -17,8 +17,6 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> None:
     """Tie this process to its parent, then become the command."""
     parent, *command = arguments
-    # `Child.start` held signals back while it made this process.
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         # SIGKILL: with the parent gone, nobody is left to wait for an orderly end.

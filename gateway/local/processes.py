@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 GUARD = Path(__file__).with_name("guard.py")
 STOP_GRACE_S = 10.0
@@ -114,14 +116,27 @@ class Child:
 def _undisturbed() -> Iterator[None]:
     """Keep signals to stop waiting: one between fork and return leaves a child nobody knows of.
 
-    A child inherits the mask; `guard.py` lifts it.
+    Python runs their handlers in the main thread, whichever thread a signal reaches, so masking
+    this one would not hold them back where there are others.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    before: dict[signal.Signals, Any] = {}
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        for number in STOPPING:
+            handler = signal.getsignal(number)
+            # A child would hear what we ignore; None is not Python's to restore.
+            if handler not in (signal.SIG_IGN, None):
+                before[number] = handler
+                signal.signal(number, lambda heard, _frame: waiting.append(heard))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for heard in waiting:
+            signal.raise_signal(heard)
 
 
 class Restarter:

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mode, batch = rig.card.default_mode, rig.card.max_room
         steps, few = rig.card.steps_of(mode), rig.card.steps_of(FAST)
         found = _measure(rig, Path(name), options.rounds, batch)
-        stages = rig.stages.lines(mode, num_warm_up=0)
+        stages = [*rig.stages.lines(mode), "", *rig.stages.lines(FAST)]
     _print("\n" + "\n".join(_lines(found, steps, few, batch)))
     _print("\n" + "\n".join(stages))
     _print(f"\n{describe_machine().as_text().replace('before the run', 'after it')}")
@@ -89,7 +89,7 @@ def _measure(rig: Rig, folder: Path, rounds: int, batch: int) -> Figures:
     video = folder / "plain.mp4"
     for seed in range(WARM_UP):
         rig.run(batch, mode)
-        rig.run(1, FAST)
+        rig.run(1, FAST, is_noted=False)
         render(plain, steps=steps, seed=seed, path=video)
     found = Figures()
     for seed in range(rounds):
@@ -100,7 +100,7 @@ def _measure(rig: Rig, folder: Path, rounds: int, batch: int) -> Figures:
         # The first call of another shape is slower; a busy queue does not change shapes often.
         rig.run(batch, FAST)
         found.batch.append(rig.run(batch, mode))
-        rig.run(1, FAST)
+        rig.run(1, FAST, is_noted=False)
         # Importing and loading hardly vary, and take long.
         if seed % 3 == 0:
             found.process.append(_run_process(steps, video))

@@ -51,8 +51,11 @@ class Rig:
         self._valkey = valkey
         self._numbers = count(1)
 
-    def run(self, num_jobs: int, mode: str) -> Spent:
-        """From the doorbells of `num_jobs` until all of them are reported, for each."""
+    def run(self, num_jobs: int, mode: str, *, is_noted: bool = True) -> Spent:
+        """From the doorbells of `num_jobs` until all of them are reported, for each.
+
+        The stages of a single one are noted, unless it is only to warm up.
+        """
         jobs = [self._make_job(mode) for _ in range(num_jobs)]
         cpu_s = self._settle()
         rung_at, began = datetime.now(UTC), time.perf_counter()
@@ -65,7 +68,7 @@ class Rig:
             time.sleep(LOOK_EVERY_S)
         wall_s = max(self._gateway.completed_at[job.job_id] for job in jobs) - began
         spent = Spent(wall_s / num_jobs, (self._settle() - cpu_s) / num_jobs)
-        if num_jobs == 1:
+        if num_jobs == 1 and is_noted:
             self.stages.note(jobs[0].job_id, rung_at, mode)
         return spent
 

@@ -39,10 +39,10 @@ class Stages:
         taken = [later - sooner for sooner, later in pairwise(marks)]
         self._taken[mode].append([each / timedelta(seconds=1) for each in taken])
 
-    def lines(self, mode: str, num_warm_up: int) -> list[str]:
-        """A table: medians and least values in ms, after so many jobs that do not count."""
-        columns = zip(*self._taken[mode][num_warm_up:], strict=True)
-        lines = [f"{'ms of one job in the worker':38} median    least"]
+    def lines(self, mode: str) -> list[str]:
+        """A table: medians and least values in ms."""
+        columns = zip(*self._taken[mode], strict=True)
+        lines = [f"{f'ms of one job in the worker, {mode}':38} median    least"]
         for (_, name), seconds in zip(STAGES, columns, strict=True):
             middle, least = statistics.median(seconds) * 1000, min(seconds) * 1000
             lines.append(f"  {name:36} {middle:6.1f} {least:8.1f}")

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,16 +66,24 @@ def test_a_signal_while_a_child_starts_waits_until_it_can_be_stopped(
     def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         process = spawn(*arguments, **options)
         os.kill(os.getpid(), signal.SIGTERM)
+        # Long enough for another thread to be the one that it reaches.
+        time.sleep(0.05)
         return process
 
     monkeypatch.setattr(subprocess, "Popen", interrupted)
     child = Child("sleeper", SLEEP, log_path=tmp_path / "log")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    is_over = threading.Event()
+    other = threading.Thread(target=is_over.wait)
+    other.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             child.start()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        is_over.set()
+        other.join()
+        heard_before = signal.signal(signal.SIGTERM, before)
+    assert heard_before is signal.default_int_handler
     assert is_running(child.pid)
     child.stop()
     assert child.poll() == -signal.SIGTERM, "the child itself hears the signal"
