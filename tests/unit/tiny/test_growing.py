@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import tokenizers
@@ -23,6 +24,16 @@ from models.tiny.widen import widen_vae
 from tests.support.tiny import SMALL_VAE, assert_same_weights
 
 SMALL = {"num_attention_heads": 1, "ffn_dim": 32}
+
+
+def draw_inputs() -> dict[str, Any]:
+    """What a transformer is called with, two small clips."""
+    return {
+        "hidden_states": torch.randn(2, LATENT_CHANNELS, 3, 4, 4),
+        "timestep": torch.rand(2, 12) * 1000,
+        "encoder_hidden_states": torch.randn(2, 7, 128),
+        "return_dict": False,
+    }
 
 
 def test_more_latent_channels_change_nothing_at_first() -> None:
@@ -53,12 +64,7 @@ def test_more_blocks_change_nothing_at_first_and_can_learn() -> None:
     # Untrained it predicts zero, whatever its blocks do.
     torch.nn.init.normal_(trained.proj_out.weight)
     deep = deepen_transformer(trained, num_layers=3, **SMALL)
-    asked = {
-        "hidden_states": torch.randn(2, LATENT_CHANNELS, 3, 4, 4),
-        "timestep": torch.rand(2, 12) * 1000,
-        "encoder_hidden_states": torch.randn(2, 7, 128),
-        "return_dict": False,
-    }
+    asked = draw_inputs()
     (before,), (after,) = trained(**asked), deep(**asked)
     assert len(deep.blocks) == 3
     assert before.std() > 0.1
@@ -96,12 +102,7 @@ def test_the_blocks_that_do_least_are_left_out() -> None:
     trained = build_transformer(num_layers=2, **SMALL)
     torch.nn.init.normal_(trained.proj_out.weight)
     deep = deepen_transformer(trained, num_layers=4, **SMALL)
-    asked = {
-        "hidden_states": torch.randn(2, LATENT_CHANNELS, 3, 4, 4),
-        "timestep": torch.rand(2, 12) * 1000,
-        "encoder_hidden_states": torch.randn(2, 7, 128),
-        "return_dict": False,
-    }
+    asked = draw_inputs()
     before = copy.deepcopy(deep)
     thin = thin_transformer(deep, 2, lambda each: each(**asked)[0])
     assert_same_weights(thin, trained)
