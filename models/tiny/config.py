@@ -41,7 +41,7 @@ NUM_FAST_BLOCKS = 8
 """Blocks of the distilled transformer."""
 
 FAST_DECODER_WIDTH = 16
-"""Width of the decoder that goes with it, half of the other: a third of the time."""
+"""Width of the decoder that goes with it, half of the other: it takes half of the time."""
 
 INITIAL_LOG_VARIANCE = -4.0
 """Log variance of an untrained posterior; at 0 the noise swamps the signal and training stalls."""

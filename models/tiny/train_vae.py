@@ -49,7 +49,7 @@ FOREGROUND_DIFFERENCE = 0.08
 """Difference (of 2) to the background from which a pixel is foreground."""
 
 RIM = 2
-"""Pixels beyond an outline that weigh as much as what is inside: most squared errors are there."""
+"""Pixels beyond an outline that weigh as much as what is inside: a blurred edge reaches there."""
 
 NUM_PROBES = 24
 """Held-out clips whose reconstruction is measured whenever weights are saved."""
