@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from models.spec import Language
 
-_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 
 
 def parse_size(size: str) -> tuple[int, int]:

@@ -28,7 +28,8 @@ def load_yaml_as(path: Path, model: type[ModelT]) -> ModelT:
     """Read the YAML file at `path` as an instance of `model`.
 
     Raises:
-        ConfigError: the file is missing, is not YAML 1.2, repeats a key, or does not fit `model`.
+        ConfigError: the file is missing, is not YAML 1.2 in UTF-8, repeats a key, or does not fit
+            `model`.
     """
     document = _read(path)
     try:
@@ -46,6 +47,9 @@ def _read(path: Path) -> object:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path}:1: file: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: file: not UTF-8: {error.reason}"]) from None
     try:
         return YAML(typ="rt", pure=True).load(text) or {}
     except MarkedYAMLError as error:

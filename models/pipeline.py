@@ -50,7 +50,7 @@ class InputRefused(PipelineError):
 
 
 class CheckFailed(PipelineError):
-    """What was measured on the finished video misses its limits; for logs."""
+    """What was measured on the finished video misses its limits; safe to show, with the numbers."""
 
 
 class EngineFailed(PipelineError):

@@ -1,7 +1,7 @@
 """What an exception in the child means for the job: a code, a safe sentence, worth a retry or not.
 
 Texts of exceptions may hold paths or prompts, so they stay in the child's log; that of a refused
-input is written for the client.
+input, or of a failed check, is written for the client.
 """
 
 from gateway.protocol import MAX_MESSAGE_CHARS, FailCode, FailureCode
@@ -26,7 +26,7 @@ def describe_failure(order: RenderOrder, error: Exception) -> Failed:
     if isinstance(error, InputRefused):
         return _failed(order, error.code, error.message[:MAX_MESSAGE_CHARS], retryable=False)
     if isinstance(error, CheckFailed):
-        message = "The finished video did not pass its checks."
+        message = f"The finished video did not pass its checks: {error}."[:MAX_MESSAGE_CHARS]
         return _failed(order, FailureCode.CHECK_FAILED, message, retryable=False)
     if isinstance(error, LabelMissing):
         message = "The video did not carry its generated-content label."

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 
 from gateway.domain.errors import (
@@ -157,7 +157,11 @@ def _bad_parameter(request: Request, error: Exception) -> JSONResponse:
 
 
 def _database_error(request: Request, error: Exception) -> JSONResponse:
-    """The transaction did not commit, so the same request may be sent again."""
+    """The transaction did not commit; the request may be sent again, unless it is at fault."""
+    if isinstance(error, DataError):
+        log.warning("value_not_stored", exc_info=error)
+        message = "a value cannot be stored: text is Unicode without NUL, numbers have 63 bits"
+        return _refused(request, InvalidRequest(message, param=None))
     log.error("database_failed", exc_info=error)
     return _refused(request, Unavailable("the database did not take this; send it again"))
 

@@ -40,6 +40,7 @@ operate = typer.Typer(help="Workers, jobs and queues.", no_args_is_help=True)
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _WorkerName = Annotated[str, typer.Argument(metavar="WORKER")]
 _JobId = Annotated[str, typer.Argument(metavar="ID")]
+_WIDE = 10_000
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 log = structlog.get_logger()
@@ -260,10 +261,11 @@ def _print_json(answer: dict[str, Any]) -> None:
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(*columns)
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(_cell, row))
-    Console(markup=False, highlight=False).print(table)
+    # As wide as it is: ids are whole for the next command, in a pipe too.
+    Console(width=_WIDE, markup=False, highlight=False).print(table)
 
 
 def _cell(value: object) -> str:

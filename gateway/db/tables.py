@@ -66,6 +66,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 # SQLite numbers rows by itself only in a column it calls INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
+MAX_ROW_ID = 2**63 - 1
 Id = String(40)
 Points = BigInteger
 

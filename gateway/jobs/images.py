@@ -71,12 +71,15 @@ def _check_size(width: int, height: int, limits: Limits, param: str) -> None:
             limit=limits.max_image_pixels,
             value=width * height,
         )
-    if min(width, height) < MIN_SIDE:
+    most = limits.max_image_side
+    short_side = min(width, height) * most // max(width, height, most)
+    if short_side < MIN_SIDE:
         raise InvalidImage(
-            f"{param} has {width} x {height} pixels, each side needs {MIN_SIDE}",
+            f"{param} has {width} x {height} pixels; fitted into {most}, its short side has "
+            f"{short_side}, it needs {MIN_SIDE}",
             param=param,
             limit=MIN_SIDE,
-            value=min(width, height),
+            value=short_side,
         )
 
 
@@ -84,6 +87,9 @@ def _on_white(image: Image.Image) -> Image.Image:
     """RGB; what is transparent lies on white, as a page would show it."""
     if image.mode == "RGB":
         return image.copy()
+    if image.mode.startswith("I"):
+        # 16 bits of grey, which a conversion would cut off at 255.
+        return image.point(lambda grey: grey * (1 / 256)).convert("RGB")
     rgba = image.convert("RGBA")
     page = Image.new("RGBA", rgba.size, "white")
     page.alpha_composite(rgba)

@@ -3,8 +3,8 @@
     with LocalStack(Path("data")) as stack:
         client = openai.OpenAI(base_url=stack.base_url + "/v1", api_key=stack.api_key)
 
-Everything lies under the data folder: `secrets.json` (0600), `reelgate.db`, `files/`, `spool/`,
-`valkey/`, `logs/`.
+Everything lies under the data folder: `secrets.json` and `operator.env` (0600), `reelgate.db`,
+`files/`, `spool/`, `valkey/`, `logs/`.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 import time
@@ -39,6 +40,7 @@ class LocalStack:
         base_url: of the gateway, without a path.
         api_key: of the account `demo`, the same for as long as the data folder lives.
         children: every running process, in the order of their start.
+        operator_env: a file for a shell to source, so that `reelgate admin` finds this stack.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class LocalStack:
         self._cleanup = contextlib.ExitStack()
         self._secrets: dict[str, str] = {}
         self.logs_dir = self._data_dir / "logs"
+        self.operator_env = self._data_dir / "operator.env"
         self.base_url = f"http://{LOOPBACK}:{self._port}"
         self.api_key = ""
         self.children: list[Child] = []
@@ -83,6 +86,7 @@ class LocalStack:
         self._secrets = _ensure_secrets(self._data_dir / "secrets.json")
         redis_url = os.environ.get("REDIS_URL") or self._start_valkey()
         environment = self._environment(redis_url)
+        _write_private(self.operator_env, _as_exports(environment))
         self._say("starting the gateway")
         gateway = self._start_child("gateway", ["serve", "--migrate"], environment)
         self._wait_until_ready(gateway)
@@ -148,7 +152,7 @@ class LocalStack:
     def _ensure_api_key(self, environment: dict[str, str]) -> str:
         if "api_key" not in self._secrets:
             self._secrets["api_key"] = _create_api_key(environment)
-            _write_secrets(self._data_dir / "secrets.json", self._secrets)
+            _write_private(self._data_dir / "secrets.json", json.dumps(self._secrets))
         return self._secrets["api_key"]
 
 
@@ -156,6 +160,13 @@ def _reelgate() -> list[str]:
     """The command line of `reelgate` in this very Python."""
     safe_path = ["-P"] if sys.flags.safe_path else []
     return [sys.executable, *safe_path, "-m", "gateway"]
+
+
+def _as_exports(environment: dict[str, str]) -> str:
+    """Lines for a shell to source; `reelgate` is found then as well."""
+    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
+    programs = shlex.quote(str(Path(sys.executable).parent))
+    return "".join([*exports, f'export PATH={programs}:"$PATH"\n'])
 
 
 def _create_api_key(environment: dict[str, str]) -> str:
@@ -195,14 +206,14 @@ def _ensure_secrets(path: Path) -> dict[str, str]:
     if path.exists():
         return {str(name): str(value) for name, value in json.loads(path.read_text()).items()}
     made = {"secret": secrets.token_urlsafe(48), "worker_token": secrets.token_urlsafe(32)}
-    _write_secrets(path, made)
+    _write_private(path, json.dumps(made))
     return made
 
 
-def _write_secrets(path: Path, values: dict[str, str]) -> None:
+def _write_private(path: Path, text: str) -> None:
     """Replace `path` in one step; nobody else can read it at any moment."""
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
     part.touch(mode=0o600)
-    part.write_text(json.dumps(values), encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)

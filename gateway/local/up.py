@@ -55,6 +55,8 @@ def _welcome(stack: LocalStack, data_dir: Path) -> str:
         f"logs:     {stack.logs_dir}\n\n"
         f"Post a job:\n{_curl(stack, plain)}\n\n"
         f"Have a portrait speak:\n{_curl(stack, talking)}\n\n"
+        "Look after it, in another terminal:\n"
+        f". {shlex.quote(str(stack.operator_env))} && reelgate admin workers\n\n"
         "Ctrl-C stops everything.\n"
     )
 

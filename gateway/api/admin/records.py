@@ -14,6 +14,7 @@ from gateway.admin.accounts import get_state, iterate_balances
 from gateway.admin.log import LogLine, list_log, verify_log
 from gateway.admin.reports import export_csv, statement_csv
 from gateway.api.deps import AdminDep, ServicesDep
+from gateway.db.tables import MAX_ROW_ID
 from gateway.domain.points import TxKind
 from gateway.points.audit import audit
 from gateway.points.statement import list_lines
@@ -143,7 +144,7 @@ def get_audit(_admin: AdminDep, services: ServicesDep) -> AuditObject:
 def get_log(
     _admin: AdminDep,
     services: ServicesDep,
-    after: Annotated[int | None, Query(ge=1)] = None,
+    after: Annotated[int | None, Query(ge=1, le=MAX_ROW_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     account_id: str | None = None,
 ) -> LogPage:

@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from starlette.datastructures import UploadFile
 
 from gateway.api.deps import ServicesDep
+from gateway.api.v1.text import refuse_unwritable
 from gateway.domain.errors import InvalidRequest
 from gateway.protocol import KEYFRAMES, REFERENCES
 from gateway.settings import Limits
@@ -48,7 +49,8 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
     """Take a request apart.
 
     Raises:
-        InvalidRequest: it is neither a form nor JSON, or says the same thing twice.
+        InvalidRequest: it is neither a form nor JSON, says the same thing twice, or holds text that
+            is none.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
@@ -62,6 +64,7 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
             limit=["application/json", "multipart/form-data"],
             value=content_type,
         )
+    refuse_unwritable(fields)
     image = _image_bytes(fields.pop(IMAGE_FIELD, None), IMAGE_FIELD)
     last_image = _image_bytes(fields.pop(LAST_FIELD, None), LAST_FIELD)
     references = _image_list(fields.pop(REFERENCES_FIELD, None))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from gateway.accounts.service import Caller
 from gateway.api.deps import CallerDep, ServicesDep
+from gateway.db.tables import MAX_ROW_ID
 from gateway.domain.plans import Plan
 from gateway.domain.points import LotKind, TxKind
 from gateway.points.codes import redeem
@@ -99,7 +100,7 @@ def get_points(caller: CallerDep, services: ServicesDep) -> PointsObject:
 def get_ledger(
     caller: CallerDep,
     services: ServicesDep,
-    after: Annotated[int | None, Query(ge=1)] = None,
+    after: Annotated[int | None, Query(ge=1, le=MAX_ROW_ID)] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> LedgerPage:
     """What moved the account's points, the newest first."""

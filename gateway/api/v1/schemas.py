@@ -25,18 +25,18 @@ STATUS: dict[JobState, WireStatus] = {
     JobState.FAILED: "failed",
     JobState.CANCELED: "failed",
 }
-# Where each stage begins on the way from 0 to 100; denoising is nearly all of the work.
-STAGE_START = {
-    Stage.LOADING: 1,
-    Stage.SPEAKING: 3,
-    Stage.DENOISING: 8,
-    Stage.RENDERING: 10,
-    Stage.DECODING: 80,
-    Stage.ENHANCING: 85,
-    Stage.ENCODING: 90,
-    Stage.UPLOADING: 97,
+# Where each stage begins and ends on the way from 0 to 100. A model denoises or renders, which is
+# nearly all of the work.
+_SPANS = {
+    Stage.LOADING: (1, 3),
+    Stage.SPEAKING: (3, 8),
+    Stage.DENOISING: (8, 80),
+    Stage.RENDERING: (8, 80),
+    Stage.DECODING: (80, 85),
+    Stage.ENHANCING: (85, 90),
+    Stage.ENCODING: (90, 97),
+    Stage.UPLOADING: (97, 99),
 }
-_STAGE_END = dict(zip(STAGE_START, [*list(STAGE_START.values())[1:], 99], strict=True))
 _FASTEST_POLL_MS = 500
 _SLOWEST_POLL_MS = 10_000
 
@@ -239,7 +239,7 @@ def model_object(card: ModelCard, prices: PriceList) -> ModelObject:
 
 def percent(progress: Progress) -> int:
     """How far a running job is, 1 to 99; it never goes back within an attempt."""
-    start, end = STAGE_START[progress.stage], _STAGE_END[progress.stage]
+    start, end = _SPANS[progress.stage]
     return start + (end - start) * progress.done // max(progress.total, 1)
 
 

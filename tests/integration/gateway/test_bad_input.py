@@ -50,6 +50,8 @@ SECONDS = [2, 1, 3, 4, 6]
         ({"model": "sora-2"}, "model", ["reel-tiny", "reel-avatar"], "sora-2"),
         ({"size": "512x512"}, "size", SIZES, "512x512"),
         ({"size": "big"}, "size", SIZES, "big"),
+        ({"size": "0x96"}, "size", SIZES, "0x96"),
+        ({"size": "\uff16\uff14x64"}, "size", SIZES, "\uff16\uff14x64"),
         ({"width": 64, "height": 65}, "size", SIZES, "64x65"),
         ({"width": 64}, "height", "both or neither", None),
         ({"size": "64x64", "width": 64, "height": 64}, "size", "one of the two", "64x64"),
@@ -112,6 +114,45 @@ def test_a_body_that_is_no_request_is_refused(
     assert_nothing_left(services)
 
 
+@pytest.mark.parametrize(
+    ("fields", "param", "point"),
+    [
+        ({"prompt": "a \ud800"}, "prompt", "U+D800"),
+        ({"external_task_id": "a\0"}, "external_task_id", "U+0000"),
+        ({"metadata": {"a": "\udfff"}}, "metadata.a", "U+DFFF"),
+        ({"metadata": {"\udfff": "a"}}, "metadata", "U+DFFF"),
+        ({"\udfff": "a"}, None, "U+DFFF"),
+        ({"reference_images": ["\ud800"]}, "reference_images.0", "U+D800"),
+    ],
+)
+def test_text_that_is_none_is_refused(
+    client: Client, services: Services, fields: dict[str, Any], param: str | None, point: str
+) -> None:
+    # Escaped, as every JSON writer can write it.
+    body = json.dumps({"prompt": PROMPT, **fields}).encode("ascii")
+    headers = {**client.headers, "Content-Type": "application/json"}
+    answer = client.http.post("/v1/videos", content=body, headers=headers)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["param"], error["limit"]) == (param, "Unicode text without NUL")
+    assert error["value"] == point
+    assert_nothing_left(services)
+
+
+def test_a_form_with_nul_is_refused(client: Client, services: Services) -> None:
+    answer = client.http.post("/v1/videos", data={"prompt": "a\0"}, headers=client.headers)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["value"] == "U+0000"
+    assert_nothing_left(services)
+
+
+def test_an_emoji_is_a_pair_and_no_half(client: Client) -> None:
+    body = json.dumps({"prompt": "a \U0001f534 circle"}).encode("ascii")
+    headers = {**client.headers, "Content-Type": "application/json"}
+    answer = client.http.post("/v1/videos", content=body, headers=headers)
+    assert answer.json()["prompt"] == "a \U0001f534 circle"
+
+
 def huge_png(width: int, height: int) -> bytes:
     """A PNG whose header promises more pixels than anyone should decode."""
 
@@ -142,6 +183,7 @@ def gif_bytes() -> bytes:
         (lambda: huge_png(20_000, 10_000), 40_000_000),
         (lambda: huge_png(60_000, 60_000), 40_000_000),
         (lambda: png_bytes(8, 300), 16),
+        (lambda: png_bytes(20, 4000), 16),
         (lambda: b"\x00" * (10 * 1024 * 1024 + 1), 10 * 1024 * 1024),
     ],
     ids=[
@@ -153,6 +195,7 @@ def gif_bytes() -> bytes:
         "200_megapixels",
         "3_gigapixels",
         "thin",
+        "thin_once_it_fits",
         "heavy",
     ],
 )

@@ -199,8 +199,11 @@ def test_progress_of_this_attempt_is_shown(
     tell(assignment.attempt, Stage.DENOISING, 6, 12)
     halfway = client.video(video_id)
     assert halfway["stage"] == "denoising"
+    assert halfway["progress"] == 44
+    tell(assignment.attempt, Stage.DENOISING, 12, 12)
+    assert client.video(video_id)["progress"] == 80
     tell(assignment.attempt, Stage.ENCODING, 9, 17)
-    assert 0 < halfway["progress"] < client.video(video_id)["progress"] < 100
+    assert 80 < client.video(video_id)["progress"] < 100
 
 
 def test_a_running_job_that_is_canceled_is_flagged_for_its_worker(

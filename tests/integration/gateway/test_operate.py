@@ -39,7 +39,7 @@ def run(services: Services, monkeypatch: pytest.MonkeyPatch) -> Operate:
     }
     for name, value in variables.items():
         monkeypatch.setenv(f"REELGATE_{name}", str(value))
-    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr("gateway.services.SystemClock", lambda: services.clock)
     return lambda *words: CliRunner().invoke(operate, [*map(str, words)])
 

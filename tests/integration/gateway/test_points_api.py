@@ -140,6 +140,8 @@ def test_the_ledger_tells_where_points_went(
     rest = client.get(f"/points/ledger?after={page['last_id']}").json()
     assert [(row["kind"], row["balance_after"]) for row in rest["data"]] == [("grant", 60)]
     assert rest["has_more"] is False
+    beyond = client.get(f"/points/ledger?after={2**63}")
+    assert (beyond.status_code, beyond.json()["error"]["param"]) == (400, "after")
 
 
 def test_an_estimate_prices_and_holds_nothing(client: Client, services: Services) -> None:

@@ -5,6 +5,7 @@ The script answers `/readyz`, makes a key, and writes its environment where the 
 
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -93,6 +94,21 @@ def test_secrets_and_key_are_made_once_and_hidden(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_an_operator_finds_the_stack(tmp_path: Path) -> None:
+    with LocalStack(tmp_path / "my data") as stack:
+        seen = json.loads((tmp_path / "my data" / "files" / "serve---migrate").read_text())
+        assert stat.S_IMODE(stack.operator_env.stat().st_mode) == 0o600
+        shell = f". {shlex.quote(str(stack.operator_env))} && env -0"
+        env = subprocess.run(
+            ["/bin/sh", "-c", shell], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True
+        ).stdout.decode()
+    found = dict(line.split("=", 1) for line in env.split("\0") if line)
+    names = {name for name in found if name.startswith("REELGATE_")}
+    assert {"REELGATE_DATABASE_URL", "REELGATE_REDIS_URL", "REELGATE_SECRET"} <= names
+    assert all(found[name] == seen[name] for name in names)
+    assert found["PATH"].startswith(str(Path(sys.executable).parent))
 
 
 def test_a_server_of_ones_own_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

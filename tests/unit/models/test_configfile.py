@@ -57,6 +57,13 @@ def test_an_unknown_key_is_named_where_it_stands(tmp_path: Path) -> None:
     assert _problems(path) == [":2: ruels: Extra inputs are not permitted"]
 
 
+def test_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_bytes("at: noon\n# 红色\n".encode("gbk"))
+    (problem,) = _problems(path)
+    assert problem.startswith(":2: file: not UTF-8")
+
+
 def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
     assert _problems(tmp_path / "gone.yaml") == [":1: file: No such file or directory"]
 

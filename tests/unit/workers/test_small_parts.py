@@ -58,7 +58,6 @@ ORDER = RenderOrder(
         (MemoryError(), FailureCode.OUT_OF_MEMORY, False),
         (SpecError("fps", "/secret/place", limit=1, value=2), FailureCode.MODEL_ERROR, False),
         (LabelMissing("/secret/place"), FailureCode.LABEL_MISSING, False),
-        (CheckFailed("/secret/place"), FailureCode.CHECK_FAILED, False),
         (InputRefused(Refusal.NO_FACE, "No face."), Refusal.NO_FACE, False),
         (OSError(errno.ENOSPC, "/secret/place"), FailureCode.WORKER_LOST, True),
         (RuntimeError("/secret/place"), FailureCode.MODEL_ERROR, True),
@@ -77,6 +76,12 @@ def test_what_is_wrong_with_an_input_is_told_in_its_own_words() -> None:
     failed = describe_failure(ORDER, refused)
     assert failed.message.startswith("The eyes are 12 pixels apart.")
     assert len(failed.message) == MAX_MESSAGE_CHARS
+
+
+def test_a_failed_check_tells_what_was_measured() -> None:
+    failed = describe_failure(ORDER, CheckFailed("lips and sound correlate by 0.02, needed 0.3"))
+    assert (failed.code, failed.retryable) == (FailureCode.CHECK_FAILED, False)
+    assert "correlate by 0.02, needed 0.3" in failed.message
 
 
 def test_progress_is_thinned_out_but_never_a_new_stage(monkeypatch: pytest.MonkeyPatch) -> None:
