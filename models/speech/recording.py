@@ -113,7 +113,15 @@ def _read(container: "InputContainer") -> tuple[Samples, int]:
             )
     if not chunks:
         raise _refused(Refusal.AUDIO_TOO_SHORT, f"the recording is empty, it needs {MIN_S} s")
-    return np.concatenate(chunks, axis=1), kept_rate
+    samples = np.concatenate(chunks, axis=1)
+    return samples[:, : _told_length(container, stream, kept_rate)], kept_rate
+
+
+def _told_length(container: "InputContainer", stream: "AudioStream", rate: int) -> int | None:
+    """Samples until the end that the file tells, where it does: AAC fills its last packet up."""
+    if container.format.name.startswith("mov") and stream.duration and stream.time_base:
+        return max(round(stream.duration * stream.time_base * rate), 1)
+    return None
 
 
 def _frames(

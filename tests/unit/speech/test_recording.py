@@ -10,6 +10,7 @@ import pytest
 from models.pipeline import InputRefused
 from models.refusal import Refusal
 from models.speech.loudness import PEAK, TARGET_LUFS, loudness_lufs
+from models.speech.probe import probe_duration_s
 from models.speech.recording import read_recording
 from models.speech.voice import SAMPLE_RATE
 from tests.support.sounds import ENCODERS, encode, encode_samples
@@ -44,6 +45,19 @@ def test_each_kind_is_read_and_made_as_loud_as_the_others(kind: str, tmp_path: P
     assert recording.audio.samples.shape[1] / RATE == pytest.approx(2.0, abs=0.08)
     assert len(recording.mono) / SAMPLE_RATE == pytest.approx(2.0, abs=0.08)
     assert loudness_lufs(recording.audio.samples, RATE) == pytest.approx(TARGET_LUFS, abs=0.3)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 44_100, 48_000])
+@pytest.mark.parametrize("seconds", [1.0, 1.25, 3.0, 2.717])
+def test_a_recording_lasts_as_long_as_its_file_said_before(
+    rate: int, seconds: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "sound.m4a"
+    path.write_bytes(encode("m4a", seconds, rate=rate))
+    told_s = probe_duration_s(path.read_bytes())
+    audio = read_recording(path).audio
+    assert told_s == pytest.approx(seconds, abs=0.0015)
+    assert audio.samples.shape[1] / audio.sample_rate == pytest.approx(told_s, abs=0.0015)
 
 
 def test_loudness_is_that_of_the_standard() -> None:

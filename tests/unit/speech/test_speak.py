@@ -1,6 +1,7 @@
 """A whole performance: text or recording in, sound and mouth of one length out."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.spec import Emotion, EmotionName, SpokenAudio, SpokenText
 from models.speech.listen import WEIGHTS, listen
 from models.speech.loudness import loudness_lufs
 from models.speech.prosody import Prosody, prosody_of
+from models.speech.script import estimate_seconds
 from models.speech.speak import perform
 from models.speech.track import OPEN, PRESS, Spoken
 from models.speech.voice import SAMPLE_RATE, Utterance
@@ -93,6 +95,28 @@ def test_a_little_too_long_is_hurried_and_much_too_long_is_refused() -> None:
     with pytest.raises(InputRefused, match=r"takes 20\.\d s to say, 10 s are allowed") as caught:
         perform(text, Emotion(), voices=Voices({"slow": Slow(20)}), max_s=10)
     assert caught.value.code == Refusal.TEXT_TOO_LONG
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Visit www.example.com/docs for more info.",
+        "My e-mail is ada.lovelace@example.com.",
+        "我们的网址是 https://reelgate.io/docs，欢迎访问。",
+        "订单号 A1B2C3D4E5 已发货。",
+        "Version 1.2.3-beta+4 is out; run `pip install x==1.0`.",
+        "+86 138 0000 0000",
+        "Hi! Bye! No! Yes! Ok! Go! Hey! Ha!",
+        "x = y + z * 3 / 4 - 5",
+        "H2O and CO2",
+        "bcdfghjklmnpqrstvwxz",
+        "嗯。",
+    ],
+)
+def test_what_is_spelled_fits_into_its_estimate(text: str, voices: Voices) -> None:
+    allowed_s = math.ceil(estimate_seconds(text, "auto", 1.0) * 24) / 24
+    spoken = perform(SpokenText(text=text), Emotion(), voices=voices, max_s=allowed_s)
+    assert allowed_s / 2 < spoken.duration_s <= allowed_s
 
 
 def test_without_the_chinese_voice_chinese_is_refused_and_english_spoken(
