@@ -150,6 +150,14 @@ class Mode(_Strict):
         return self
 
     @property
+    def own_files(self) -> set[str]:
+        """What it needs of the checkpoint folder beside the model's own: files and folders."""
+        named = {self.distilled, self.lora, self.lora_2}
+        if self.second_pass:
+            named |= {self.second_pass.upsampler, self.second_pass.lora}
+        return {name for name in named if name is not None}
+
+    @property
     def passes(self) -> "list[Mode | SecondPass]":
         """What is sampled one after the other."""
         return [self, self.second_pass] if self.second_pass else [self]

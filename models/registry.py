@@ -25,7 +25,7 @@ OWN_ADAPTERS = {
     "wan": "models.adapters.wan:WanAdapter",
 }
 
-ENHANCER = "models.enhance.pipeline:EnhancedPipeline"
+ENHANCER = "models.enhance.pipeline:enhanced"
 """Goes round the renderer of every card that offers enhancement."""
 
 

@@ -24,9 +24,9 @@ def describe_failure(order: RenderOrder, error: Exception) -> Failed:
         message = f"The model does not accept {error.param} of this job."
         return _failed(order, FailureCode.MODEL_ERROR, message, retryable=False)
     if isinstance(error, InputRefused):
-        return _failed(order, error.code, error.message[:MAX_MESSAGE_CHARS], retryable=False)
+        return _failed(order, error.code, error.message, retryable=False)
     if isinstance(error, CheckFailed):
-        message = f"The finished video did not pass its checks: {error}."[:MAX_MESSAGE_CHARS]
+        message = f"The finished video did not pass its checks: {error}."
         return _failed(order, FailureCode.CHECK_FAILED, message, retryable=False)
     if isinstance(error, LabelMissing):
         message = "The video did not carry its generated-content label."
@@ -37,4 +37,4 @@ def describe_failure(order: RenderOrder, error: Exception) -> Failed:
 
 
 def _failed(order: RenderOrder, code: FailCode, message: str, *, retryable: bool) -> Failed:
-    return Failed(order.job_id, code, message, retryable)
+    return Failed(order.job_id, code, message[:MAX_MESSAGE_CHARS], retryable)

@@ -116,7 +116,7 @@ class Fitness:
         """A file did not fit; `restore` waits until one does."""
         if not self._is_disk_full:
             log.error("disk_full", spool=self._settings.spool_dir.name)
-            self._condition.become_unfit("the spool has no room for a file")
+            self._condition.become_unfit("the spool takes no file")
         self._is_disk_full = True
 
     def end_child(self) -> None:

@@ -10,6 +10,7 @@ finished render is thrown away meanwhile.
 """
 
 import hashlib
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -32,10 +33,12 @@ from gateway.protocol import (
 )
 
 TIMEOUT_S = 10.0
+CLAIM_TIMEOUT = httpx2.Timeout(TIMEOUT_S, read=30.0)
+"""Half a lease. An answer that nobody waits for leaves its jobs to nobody, and costs an attempt."""
+
 STORE_TIMEOUT = httpx2.Timeout(TIMEOUT_S, read=60.0)
 """The answer to an upload may take longer, while the file is stored."""
 
-READ_BYTES = 1 << 18
 _STALE = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
 _NOT_NOW = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -89,16 +92,19 @@ class GatewayClient:
         Raises:
             GatewayError: one of its kinds, as for every method here.
         """
-        return self._parse(self._post("/claim", request), ClaimReply)
+        return self._parse(self._post("/claim", request, CLAIM_TIMEOUT), ClaimReply)
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew the leases of what the worker holds; the reply names what to drop."""
         return self._parse(self._post("/heartbeat", request), HeartbeatReply)
 
-    def fetch_input(self, source: InputFile, target: Path) -> None:
+    def fetch_input(self, source: InputFile, target: Path, heed: Callable[[], None]) -> None:
         """Store an input file at `target`, which is only complete when this returns.
 
+        `heed` is called after every piece that comes, for it may be slow.
+
         Raises:
+            Exception: what `heed` raises.
             InputDamaged: it differs from what was announced.
             GatewayRefused: the link is no longer good, or leads away from the gateway.
         """
@@ -107,8 +113,8 @@ class GatewayClient:
         try:
             with self._http.stream("GET", source.url) as answer, target.open("wb") as file:
                 _raise_for_input(answer)
-                digest, size = _copy(answer, file, limit=source.size_bytes)
-        except httpx2.TransportError as error:
+                digest, size = _copy(answer, file, heed, limit=source.size_bytes)
+        except httpx2.RequestError as error:
             raise GatewayUnavailable(type(error).__name__) from error
         if (digest, size) != (source.sha256, source.size_bytes):
             raise InputDamaged(f"input {source.role} is not the announced file")
@@ -136,10 +142,13 @@ class GatewayClient:
         """Report a failed attempt. Sending it again is safe."""
         self._post(f"/jobs/{job_id}/fail", request)
 
-    def _post(self, path: str, message: BaseModel) -> httpx2.Response:
+    def _post(
+        self, path: str, message: BaseModel, timeout: httpx2.Timeout | None = None
+    ) -> httpx2.Response:
         body = message.model_dump_json().encode()
         headers = {"Content-Type": "application/json"}
-        return self._send("POST", WORKER_API + path, content=body, headers=headers)
+        url = WORKER_API + path
+        return self._send("POST", url, content=body, headers=headers, timeout=timeout)
 
     def _send(
         self,
@@ -160,7 +169,7 @@ class GatewayClient:
                 params=params,
                 timeout=timeout or TIMEOUT_S,
             )
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise GatewayUnavailable(type(error).__name__) from error
         _raise_for(answer)
         return answer
@@ -192,11 +201,14 @@ def _raise_for_input(answer: httpx2.Response) -> None:
     _raise_for(answer)
 
 
-def _copy(answer: httpx2.Response, file: BinaryIO, *, limit: int) -> tuple[str, int]:
+def _copy(
+    answer: httpx2.Response, file: BinaryIO, heed: Callable[[], None], *, limit: int
+) -> tuple[str, int]:
     """Copy the body to `file`, at most one piece beyond `limit` bytes; its SHA-256 and size."""
     digest = hashlib.sha256()
     size = 0
-    for piece in answer.iter_bytes(READ_BYTES):
+    for piece in answer.iter_bytes():
+        heed()
         digest.update(piece)
         file.write(piece)
         size += len(piece)

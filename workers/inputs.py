@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.protocol import KEYFRAMES, Assignment, InputRole
 from models.spec import SpokenAudio, VideoSpec
 from workers.gateway_client import GatewayClient, InputDamaged
-from workers.retrying import until_available
+from workers.retrying import GaveUp, until_available
 from workers.spool import AttemptFolder
 
 
@@ -23,14 +23,19 @@ def fetch_inputs(
     Raises:
         InputDamaged: a file differs from what was announced.
         GatewayError: a file is not to be had.
-        GaveUp: `give_up()` became true while the gateway was away.
+        GaveUp: `give_up()` became true while a file came, or while the gateway was away.
         OSError: the disk would not take a file.
     """
     spec = assignment.spec
+
+    def heed() -> None:
+        if give_up():
+            raise GaveUp
+
     # By role, so that references come in their order.
     for source in sorted(assignment.inputs, key=lambda each: each.role):
         target = folder.path / f"input-{source.role}"
-        until_available(partial(gateway.fetch_input, source, target), give_up=give_up)
+        until_available(partial(gateway.fetch_input, source, target, heed), give_up=give_up)
         spec = _with_input(spec, source.role, target)
     return spec
 

@@ -30,7 +30,7 @@ from workers.inputs import fetch_inputs
 from workers.messages import Failed, Finished, RenderOrder
 from workers.reporting import MAX_UNREPORTED, Report, Reporter
 from workers.retrying import GaveUp, until_available
-from workers.spool import AttemptFolder, Spool, is_disk_full
+from workers.spool import AttemptFolder, Spool
 
 SHORT_TAIL_S = 0.03
 """A clip that is written by then is not worth a claim beside it."""
@@ -174,8 +174,8 @@ class Parent:
         except GaveUp:
             self._fail(folder, _failed(job, FailureCode.WORKER_LOST, NO_INPUTS))
         except OSError as error:
-            if not is_disk_full(error):
-                raise
+            # Full, gone, read-only, broken: it is the spool, and no job is to blame.
+            log.warning("spool_unusable", reason=str(error.errno))
             self._fail(folder, Failed.for_disk_full(job.job_id))
         else:
             kept = {"workspace": self._services.spool.workspace_of(job.job_id)}
@@ -209,6 +209,9 @@ class Parent:
         is_shared = max(num_orders, len(crashed)) > 1
         for order, failed in () if is_shared else crashed:
             self._settle(order, failed)
+        if FailureCode.OUT_OF_MEMORY in codes:
+            # It costs the child, and a clip that is still being written there is worth the wait.
+            self._finish_tail(float("inf"))
         self._fitness.look_after(codes)
         for order, _ in crashed if is_shared else ():
             self._render([order])

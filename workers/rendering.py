@@ -58,7 +58,8 @@ class Rendering:
     def step(self, stage: Stage, done: int, total: int, previews: Sequence[Frame] = ()) -> None:
         """The step callback: report for those being worked on, and hear of cancels."""
         job_ids = tuple(order.job_id for order in self._focus if order.job_id in self._open)
-        shown = zip(self._focus, previews, strict=False)
+        # A picture of fewer clips than are worked on names none of them.
+        shown = zip(self._focus, previews, strict=True) if len(previews) == len(self._focus) else ()
         wanted = [(order, frame) for order, frame in shown if order.job_id in self._open]
         self._talk.say(Stepped(job_ids, stage, done, total, self._encode(wanted)))
         self.heed_cancels()

@@ -30,7 +30,7 @@ def run_self_test(pipeline: VideoPipeline, card: ModelCard) -> None:
 
 
 def cheapest_spec(card: ModelCard, folder: Path) -> VideoSpec:
-    """The smallest, shortest clip in the fewest steps; a first frame it needs lies in `folder`."""
+    """The smallest, shortest clip in the fewest steps; the frames it needs lie in `folder`."""
     is_from_text = Kind.TEXT_TO_VIDEO in card.kinds
     spec = card.example(
         kind=Kind.TEXT_TO_VIDEO if is_from_text else card.kinds[0],
@@ -43,6 +43,8 @@ def cheapest_spec(card: ModelCard, folder: Path) -> VideoSpec:
     changes: dict[str, object] = {"num_inference_steps": card.fewest_steps_of(spec.mode)}
     if not is_from_text:
         changes["image"] = folder / "grey.png"
+        if card.pictures.last_image == "needed":
+            changes["last_image"] = folder / "grey.png"
         Image.new("RGB", (spec.width, spec.height), "grey").save(folder / "grey.png")
     return spec.model_copy(update=changes)
 

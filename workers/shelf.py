@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable
 
 import structlog
+import torch
 
 from models.card import ModelCard
 from models.pipeline import VideoPipeline
@@ -89,4 +90,6 @@ class Shelf:
             # Modules refer to themselves in circles; their memory must be free before the load.
             gc.unfreeze()
             gc.collect()
+            # Nor may torch keep it for itself: what is free on the device is looked up there.
+            torch.cuda.empty_cache()
             log.info("model_evicted", model=name)

@@ -181,12 +181,13 @@ class Spool:
         """Whether a megabyte can be written here and flushed; only writing tells."""
         probe = self._root / "probe"
         try:
-            with probe.open("wb") as file:
-                file.write(bytes(PROBE_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with probe.open("wb") as file:
+                    file.write(bytes(PROBE_BYTES))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError:
             return False
-        finally:
-            probe.unlink(missing_ok=True)
         return True

@@ -43,7 +43,7 @@ def accept_audio(data: bytes, limits: Limits) -> GivenAudio:
             value=len(data),
         )
     try:
-        kind = sniff(data[:16])
+        kind = sniff(data)
     except InputUnusable as error:
         raise AudioUnreadable(error.message, param=PARAM, limit=FORMATS, value=len(data)) from None
     return GivenAudio(data, _CONTENT_TYPES.get(kind, f"audio/{kind}"))

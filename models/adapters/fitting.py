@@ -97,8 +97,9 @@ def check_weights(
 
 
 def _problem_of_pictures(given: Pictures, able: Pictures) -> str | None:
-    # Weights that take a last frame also work where the card demands one.
-    if given.last_image not in ("refused", able.last_image) and able.last_image != "taken":
+    # Weights that take a last frame also work where the card demands one, or has none.
+    is_free = given.last_image == "refused" and able.last_image != "needed"
+    if not is_free and able.last_image not in (given.last_image, "taken"):
         return f"pictures: last_image must be {able.last_image}"
     for name in ("reference_images", "keyframes"):
         most = getattr(able, name)

@@ -1,5 +1,6 @@
 """Low-rank weights of modes, read beside the model and switched on for their mode alone."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def loras_in_force(pipe: Any, sampling: Mode | SecondPass) -> Iterator[None]:  #
 
 def lora_name(file: str) -> str:
     """What a LoRA file is called among the loaded ones."""
-    return file.removesuffix(".safetensors").replace("/", "_").replace(".", "_")
+    return hashlib.sha256(file.encode()).hexdigest()[:16]
 
 
 class _Unfit(Exception):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
+from models.adapters.placement import bring
 from models.pipeline import Audio
 from models.speech.loudness import resampled
 
@@ -56,6 +57,7 @@ def encode_speech(audio_vae: Any, audio: Audio, duration_s: float, device: str) 
     length = (round(duration_s * rate / stride) + 1) * stride
     padded = functional.pad(torch.from_numpy(wave), (0, max(0, length - wave.shape[1])))
     mel = log_mel(padded[:, :length].to(device), rate, config.mel_bins, config.mel_hop_length)
+    bring(audio_vae)
     latents: Tensor = audio_vae.encode(mel.to(audio_vae.dtype)).latent_dist.mode()
     return latents.float()
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from models.adapters.common import weight_bytes
 from models.adapters.folder import read_pipeline
 from models.adapters.ltx2 import LTX2Adapter
-from models.adapters.placement import Offload, device_bytes, place
+from models.adapters.placement import Offload, arrange, bring, device_bytes, place
 from models.adapters.prompts import PromptCache
 from models.card import ModelCard
 
@@ -156,6 +156,7 @@ class Stages:
     def decode(self, latents: Tensor) -> Frames:
         """Frames of a piece: uint8 [F, H, W, 3], RGB, in host memory."""
         vae = self.pipe.vae
+        bring(vae)
         on_device = latents.to(self.device, vae.dtype)
         timestep = None
         if vae.config.timestep_conditioning:
@@ -190,6 +191,7 @@ def load_stages(card: ModelCard, folder: Path, upsampler: Path | None, device: s
         upsample = LTX2LatentUpsamplePipeline(vae=pipe.vae, latent_upsampler=network.eval())
         upsample.latent_upsampler.to(device)
     offload = place(pipe, card, device, str(card.options.get("offload", "auto")))
+    arrange(pipe, device, offload)
     return Stages(pipe, upsample, device, offload)
 
 

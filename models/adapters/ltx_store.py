@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from models.card import ModelCard
@@ -89,8 +89,10 @@ class ChunkStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{name}.safetensors"
         part = path.with_suffix(".part")
-        save_file(tensors, part, metadata={_KEY: self._made_for})
-        with part.open("rb") as file:
+        with part.open("wb") as file:
+            # Not `save_file`, whose error hides that the disk is full.
+            file.write(save(tensors, metadata={_KEY: self._made_for}))
+            file.flush()
             os.fsync(file.fileno())
         part.rename(path)
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ renderer has to be loaded anew.
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -62,6 +62,7 @@ class ContextParallel:
     def __init__(self) -> None:
         self._inner: VideoPipeline | None = None
         self._others: list[tuple[SpawnProcess, Connection]] = []
+        self._end: Callable[[], object] = lambda: None
 
     @property
     def memory_bytes(self) -> int:
@@ -74,9 +75,11 @@ class ContextParallel:
         Raises:
             LoadFailed: the options are wrong, there are too few devices, or a rank does not load.
         """
-        ranks = plan_ranks(card, device)
         inner_card = _inner_card(card)
         _check_modes(_create(inner_card), inner_card)
+        ranks = plan_ranks(card, device)
+        # Nobody says when a renderer is no longer needed.
+        self._end = finalize(self, end_ranks, self._others, ranks[0].meeting_place)
         context = multiprocessing.get_context("spawn")
         for rank in ranks[1:]:
             ours, theirs = context.Pipe()
@@ -84,8 +87,6 @@ class ContextParallel:
             process.start()
             theirs.close()
             self._others.append((process, ours))
-        # Nobody says when a renderer is no longer needed.
-        finalize(self, end_ranks, self._others)
         try:
             self._inner = _load_rank(inner_card, ranks[0])
             self._hear_all("load")
@@ -130,7 +131,7 @@ class ContextParallel:
 
     def _give_up(self) -> None:
         self._inner = None
-        end_ranks(self._others)
+        self._end()
 
 
 class _Step:
@@ -166,7 +167,9 @@ def _heed_rank_0(_stage: Stage, _done: int, _total: int, /, previews: Sequence[F
 def _follow(pipe: Connection, rank: Rank, card: ModelCard, parent_pid: int) -> None:
     """A rank of its own: load, then do what rank 0 does until it ends."""
     die_with_parent(parent_pid)
+    # Signals of a whole group, too: when to stop is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         inner = _load_rank(card, rank)
     except Exception as error:  # noqa: BLE001 -- rank 0 tells
@@ -189,7 +192,7 @@ def _load_rank(card: ModelCard, rank: Rank) -> VideoPipeline:
     if not dist.is_initialized():
         dist.init_process_group(
             "gloo" if is_on_cpu else "cpu:gloo,cuda:nccl",
-            init_method=rank.meeting_place,
+            init_method=rank.meeting_place.as_uri(),
             rank=rank.number,
             world_size=rank.count,
         )

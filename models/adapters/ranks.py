@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,7 +29,7 @@ class Rank:
     number: int
     count: int
     device: str
-    meeting_place: str
+    meeting_place: Path
 
 
 def plan_ranks(card: ModelCard, device: str) -> list[Rank]:
@@ -51,11 +52,11 @@ def plan_ranks(card: ModelCard, device: str) -> list[Rank]:
             )
         devices = [f"{first.type}:{start + offset}" for offset in range(count)]
     place = Path(tempfile.mkdtemp(prefix="reelgate-ranks-")) / "meet"
-    return [Rank(number, count, each, place.as_uri()) for number, each in enumerate(devices)]
+    return [Rank(number, count, each, place) for number, each in enumerate(devices)]
 
 
-def end_ranks(others: list[tuple[SpawnProcess, Connection]]) -> None:
-    """End the other ranks at once, and leave their group."""
+def end_ranks(others: list[tuple[SpawnProcess, Connection]], meeting_place: Path) -> None:
+    """End the other ranks at once, leave their group, and clear the folder where they met."""
     while others:
         process, pipe = others.pop()
         process.kill()
@@ -64,6 +65,7 @@ def end_ranks(others: list[tuple[SpawnProcess, Connection]]) -> None:
         pipe.close()
     if dist.is_initialized():
         dist.destroy_process_group()
+    shutil.rmtree(meeting_place.parent, ignore_errors=True)
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -23,7 +23,6 @@ LEFT_EYE, RIGHT_EYE = 33, 263
 
 MIN_DETECTION = 0.5
 MAX_OVERLAP = 0.3
-NUM_KEYPOINTS = 6
 CROP_MARGIN = 1.5
 """Side of the crop that the mesh is measured in, in sides of the face's box."""
 

@@ -4,11 +4,12 @@ The renderer sees the spec that it can make itself; interpolation and upscaling 
 frames are read, so a cancel is heard between two frames and memory stays that of a few.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from itertools import islice
+from typing import cast
 
 import torch
 
@@ -18,7 +19,7 @@ from models.enhance.interpolate import Interpolator
 from models.enhance.networks import INTERPOLATOR, UPSCALERS, open_interpolator, open_upscaler
 from models.enhance.stream import raise_clip
 from models.enhance.upscale import Upscaler, upscale
-from models.pipeline import Clip, Frame, OutOfMemory, StepCallback, VideoPipeline
+from models.pipeline import Clip, Frame, NamedRenderer, OutOfMemory, StepCallback, VideoPipeline
 from models.spec import VideoSpec
 
 
@@ -59,6 +60,17 @@ class EnhancedPipeline:
         Raises:
             LoadFailed: the files of a network that is needed have not been fetched.
         """
+        # Not every renderer knows of the preset.
+        preset = {"low_memory": True} if low_memory else {}
+        return self._enhance(
+            specs, lambda natives: self._inner.generate(natives, on_step, **preset)
+        )
+
+    def _enhance(
+        self,
+        specs: Sequence[VideoSpec],
+        render: Callable[[Sequence[VideoSpec]], Sequence[Clip]],
+    ) -> Sequence[Clip]:
         card = self._card
         if card is None:
             raise RuntimeError("load() comes before generate()")
@@ -68,9 +80,7 @@ class EnhancedPipeline:
         # Before the renderer works for nothing.
         for spec, native in zip(specs, natives, strict=True):
             self._prepare(card, spec, native)
-        # Not every renderer knows of the preset.
-        preset = {"low_memory": True} if low_memory else {}
-        clips = self._inner.generate(natives, on_step, **preset)
+        clips = render(natives)
         return [self._raise(card, *each) for each in zip(clips, natives, specs, strict=True)]
 
     def _prepare(self, card: ModelCard, spec: VideoSpec, native: VideoSpec) -> None:
@@ -94,8 +104,31 @@ class EnhancedPipeline:
         )
         # The last frame of the model may reach beyond the end that was asked for.
         num_frames = min(raised.num_frames or spec.num_frames, spec.num_frames)
-        frames = _memory_errors_named(islice(raised.frames, num_frames))
+        frames = _memory_errors_named(_first(raised.frames, num_frames))
         return replace(raised, frames=frames, num_frames=num_frames)
+
+
+class EnhancedNamed(EnhancedPipeline):
+    """Round a `NamedRenderer`, which goes on being told the names of its jobs."""
+
+    def generate_named(
+        self, names: Sequence[str], specs: Sequence[VideoSpec], on_step: StepCallback
+    ) -> Sequence[Clip]:
+        """As `generate`; see `NamedRenderer`."""
+        inner = cast("NamedRenderer", self._inner)
+        return self._enhance(specs, lambda natives: inner.generate_named(names, natives, on_step))
+
+
+def enhanced(inner: VideoPipeline) -> EnhancedPipeline:
+    """`inner` with its frames raised; named where `inner` is."""
+    return (EnhancedNamed if isinstance(inner, NamedRenderer) else EnhancedPipeline)(inner)
+
+
+def _first(frames: Iterator[Frame], count: int) -> Iterator[Frame]:
+    """The first `count`; then the rest is read too, for a renderer may have work at its end."""
+    yield from islice(frames, count)
+    for _ in frames:
+        pass
 
 
 def _memory_errors_named(frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -82,6 +82,8 @@ def limited(samples: Samples, rate: int) -> Samples:
 
 def envelope(samples: Samples, rate: int) -> Samples:
     """Loudness over time, float32 [T] at `MOUTH_RATE_HZ`: 1 where loud, by the clip's own scale."""
+    if rate % MOUTH_RATE_HZ:
+        samples, rate = resampled(samples, rate, _WEIGHTED_HZ), _WEIGHTED_HZ
     hop = rate // MOUTH_RATE_HZ
     padded = np.pad(samples, (0, -len(samples) % hop))
     level = np.sqrt((padded.reshape(-1, hop) ** 2).mean(axis=1))

@@ -28,27 +28,30 @@ def probe_duration_s(data: bytes) -> float:
         InputUnusable: `audio_unreadable` where the file is broken or of no kind in `KINDS`,
             `audio_too_short` where it holds no sound.
     """
-    kind = sniff(data[:16])
-    seconds = _adts_seconds(data) if _is_adts(data, kind) else _tagged_seconds(data, kind)
+    kind = sniff(data)
+    seconds = _adts_seconds(data) if kind == "aac" else _tagged_seconds(data, kind)
     if seconds <= 0:
         raise InputUnusable(Refusal.AUDIO_TOO_SHORT, "the recording holds no sound")
     return seconds
 
 
-def sniff(head: bytes) -> str:
-    """Which of `KINDS` a file is, by its first 16 bytes.
+def sniff(data: bytes) -> str:
+    """Which of `KINDS` a file is, by its first bytes, behind an ID3 tag where there is one.
+
+    A tag is the mark of MP3, but stands before AAC streams and FLAC files too.
 
     Raises:
         InputUnusable: `audio_unreadable`: none of them.
     """
+    start = _behind_id3(data)
+    head = data[start : start + 16]
     known = (
         (head[:4] == b"RIFF" and head[8:12] == b"WAVE", "wav"),
         (head[:4] == b"fLaC", "flac"),
         (head[:4] == b"OggS", "ogg"),
         (head[4:8] == b"ftyp", "m4a"),
-        (head[:3] == b"ID3", "mp3"),
         (_has_sync(head, 0xF6, _ADTS), "aac"),
-        (_has_sync(head, 0xE6, _LAYER_III), "mp3"),
+        (start > 0 or _has_sync(head, 0xE6, _LAYER_III), "mp3"),
     )
     for fits, kind in known:
         if fits:
@@ -66,12 +69,6 @@ def _tagged_seconds(data: bytes, kind: str) -> float:
     if tag.duration is None:
         raise _broken()
     return float(tag.duration)
-
-
-def _is_adts(data: bytes, kind: str) -> bool:
-    """An ID3 tag, the mark of MP3, stands before AAC streams too."""
-    start = _behind_id3(data)
-    return kind == "aac" or (start > 0 and _has_sync(data[start : start + 2], 0xF6, _ADTS))
 
 
 def _adts_seconds(data: bytes) -> float:

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MIN_S = 0.5
-MAX_RATE = 48_000
-MIN_RATE = 8_000
+RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Of soundtracks: rates that AAC knows, whose packets are not long beside a frame."""
+
 _MAX_CHANNELS = 2
 _SLACK_S = 0.1
 _DECODE_S = 30.0
 _FORMATS = {"wav": "wav", "mp3": "mp3", "m4a": "mov", "aac": "aac", "ogg": "ogg", "flac": "flac"}
 _SILENT_LUFS = -50.0
+_CANCELED = 0.01
 _FULL_SCALE = 0.999
 _CLIP_RUN = 4
 _MAX_CLIPPED = 0.005
@@ -46,7 +48,7 @@ class Recording:
     """What was recorded.
 
     Attributes:
-        audio: the soundtrack, mono or stereo, at its own rate up to 48 kHz, loudness evened out.
+        audio: the soundtrack, mono or stereo, at the next of `RATES`, loudness evened out.
         mono: float32 [T], the same at `voice.SAMPLE_RATE`, to be listened to.
     """
 
@@ -65,7 +67,7 @@ def read_recording(path: Path) -> Recording:
     _check_length(samples.shape[1] / rate)
     _check_level(samples, rate)
     even = normalized(samples, rate)
-    mono = resampled(np.asarray(even.mean(axis=0), np.float32), rate, SAMPLE_RATE)
+    mono = resampled(_heard(even), rate, SAMPLE_RATE)
     return Recording(Audio(even, rate), mono)
 
 
@@ -73,7 +75,7 @@ def _decode(path: Path) -> tuple[Samples, int]:
     """Samples [C, T] and their rate; a little over the limit at most."""
     try:
         with path.open("rb") as file:
-            kind = sniff(file.read(16))
+            kind = sniff(file.read())
             file.seek(0)
             with av.open(file, mode="r", format=_FORMATS[kind]) as container:
                 return _read(container)
@@ -97,7 +99,7 @@ def _read(container: "InputContainer") -> tuple[Samples, int]:
         )
     if channels < 1 or rate <= 0:
         raise _refused(Refusal.AUDIO_UNREADABLE, "the recording does not say how it is sampled")
-    kept_rate = min(max(rate, MIN_RATE), MAX_RATE)
+    kept_rate = next((each for each in RATES if each >= rate), RATES[-1])
     layout = "mono" if channels == 1 else "stereo"
     resampler = av.AudioResampler(format="fltp", layout=layout, rate=kept_rate)
     chunks: list[Samples] = []
@@ -148,6 +150,14 @@ def _frames(
         raise damaged
     if has_any:
         yield from resampler.resample(None)
+
+
+def _heard(samples: Samples) -> Samples:
+    """One channel [T] of `samples` [C, T]: their mean, or the loudest where they cancel out."""
+    mean = np.asarray(samples.mean(axis=0), np.float32)
+    loudest = max(samples, key=lambda channel: float(np.square(channel).sum()))
+    cancels = np.square(mean).sum() < _CANCELED * np.square(loudest).sum()
+    return loudest if cancels else mean
 
 
 def _check_length(seconds: float) -> None:

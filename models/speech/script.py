@@ -34,7 +34,7 @@ _READ_OUT = re.compile(r"[/@:_\\&*#%~^|+=]")
 _WORD = re.compile(r"[^\W\d_]+")
 
 # Seconds, fitted to what the two voices took for 46 sentences (relative least squares); then
-# everything is taken `_SAFETY` times. What is spelled, read out or short was added by hand: of 61
+# everything is taken `_SAFETY` times. What is spelled, read out or short was added by hand: of 62
 # further texts, most of them such, none took more than 1.13 times as long as estimated.
 _SYLLABLE_S, _LETTER_S, _WORD_S, _CAPITAL_S = 0.178, 0.05, 0.044, 0.20
 _SLOWER_S, _READ_OUT_S, _SHORTEST_S = 0.045, 0.2, 0.42

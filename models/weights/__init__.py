@@ -59,8 +59,11 @@ def find_problem(card: ModelCard) -> str | None:
     return None
 
 
-def find_broken(folder: Path, manifest: Manifest) -> dict[str, str]:
-    """What is wrong with which file of `folder`; every file is read in full."""
+def find_broken(folder: Path, manifest: Manifest, card: ModelCard) -> dict[str, str]:
+    """What is wrong with which file of `folder`; every file is read in full.
+
+    What modes of `card` name, a LoRA or an upsampler, an operator may have put there.
+    """
     broken = {}
     for name, record in manifest.files.items():
         path = folder / name
@@ -71,8 +74,15 @@ def find_broken(folder: Path, manifest: Manifest) -> dict[str, str]:
         elif digest_of(path) != record.sha256:
             broken[name] = "not what was pulled: its SHA-256 differs"
     for name in sorted(set(list_files(folder)) - set(manifest.files)):
-        broken[name] = "was not pulled"
+        if not is_named(card, name):
+            broken[name] = "was not pulled"
     return broken
+
+
+def is_named(card: ModelCard, name: str) -> bool:
+    """Whether a mode of `card` names the file `name` of its checkpoint folder, or one above it."""
+    named = [one for mode in card.modes.values() for one in mode.own_files]
+    return any(name == one or name.startswith(f"{one}/") for one in named)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -87,7 +87,7 @@ def _find_wrong(card: ModelCard) -> list[str]:
         return [f"nothing was pulled to {folder}"]
     if card.source is not None and manifest.revision != card.source.revision:
         return [f"{folder} is revision {manifest.revision[:12]}, not that of {card.source}"]
-    broken = find_broken(folder, manifest)
+    broken = find_broken(folder, manifest, card)
     typer.echo(f"{card.id}: {len(set(manifest.files) - set(broken))} files are as pulled")
     return [f"{folder / name}: {why}" for name, why in broken.items()]
 

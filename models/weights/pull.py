@@ -22,6 +22,7 @@ from models.weights import (
     FileRecord,
     Manifest,
     find_broken,
+    is_named,
     list_files,
     read_manifest,
 )
@@ -49,39 +50,48 @@ def pull(card: ModelCard, say: Callable[[str], None]) -> Manifest:
         with _only_one(folder, say):
             manifest = read_manifest(folder)
             if manifest and manifest.revision == source.revision:
-                if not find_broken(folder, manifest):
+                if not find_broken(folder, manifest, card):
                     return manifest
             elif manifest is None and folder.exists():
                 raise PullError(f"{folder} is in the way and was not pulled; move it elsewhere")
-            return _bring(source, source.revision, folder, say)
+            return _bring(card, source, folder, say)
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise PullError(_why_hub_failed(source, error)) from error
     except OSError as error:
         raise PullError(_explain(error, folder)) from error
 
 
-def _bring(source: Source, revision: str, folder: Path, say: Callable[[str], None]) -> Manifest:
+def _bring(card: ModelCard, source: Source, folder: Path, say: Callable[[str], None]) -> Manifest:
     if is_offline_mode():
         raise PullError("HF_HUB_OFFLINE is set in this shell; unset it to pull")
     part = folder.with_name(folder.name + PART_SUFFIX)
     say(f"pulling {source}")
     snapshot_download(
         source.repository,
-        revision=revision,
+        revision=source.revision,
         local_dir=part,
         allow_patterns=source.files or None,
         ignore_patterns=PICKLES,
     )
     say("recording what came")
-    manifest = _record(part, source.repository, revision)
+    manifest = _record(part, source.repository, str(source.revision))
     if not manifest.files:
         raise PullError(f"{source.repository} has no file that fits {source.files or 'a renderer'}")
     # What the hub's client keeps there to go on from.
     shutil.rmtree(part / ".cache", ignore_errors=True)
     if folder.exists():
+        _carry_over(card, folder, part)
         shutil.rmtree(folder)
     part.replace(folder)
     return manifest
+
+
+def _carry_over(card: ModelCard, folder: Path, part: Path) -> None:
+    """Keep what an operator has put beside the weights for modes of `card`; no hub has it."""
+    for name in list_files(folder):
+        if is_named(card, name) and not (part / name).exists():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).rename(part / name)
 
 
 def _record(folder: Path, repository: str, revision: str) -> Manifest:

@@ -113,7 +113,9 @@ def test_keyframes_decide_the_clip_or_are_refused_at_the_load(subject: Subject) 
     given: dict[str, object] = {"keyframes": (Keyframe(frame=3, image=subject.picture),)}
     with pytest.raises(SpecError, match="takes no keyframes"):
         subject.render(given)
-    card = subject.model.card(subject.folder, pictures={"keyframes": 2})
+    plain = subject.model.card(subject.folder)
+    pictures = plain.pictures.model_copy(update={"keyframes": 2})
+    card = plain.model_copy(update={"pictures": pictures})
     renderer = create_pipeline(card)
     if not subject.model.takes_keyframes:
         with pytest.raises(LoadFailed, match="keyframes must be 0 at most"):

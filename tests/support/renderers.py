@@ -29,6 +29,7 @@ class Model:
         spatial: what its autoencoder and transformer divide sides by.
         temporal: frames of one latent frame.
         pictures: fields of a spec that name pictures, beside `image`.
+        needs_last: whether every clip ends with a given frame.
         caches: kinds of step cache that work.
         takes_lora: whether diffusers reads LoRA files for it.
         takes_keyframes: whether pictures can be at any frame of a clip.
@@ -44,6 +45,7 @@ class Model:
     size: str = "32x64"
     audio: str = "none"
     pictures: tuple[str, ...] = ()
+    needs_last: bool = False
     caches: tuple[str, ...] = ("first_block", "taylor")
     options: dict[str, Any] = field(default_factory=dict)
     takes_lora: bool = True
@@ -86,6 +88,7 @@ class Model:
             "deadline_s": 60,
             "modes": modes,
             "audio": self.audio,
+            "pictures": {"last_image": "needed"} if self.needs_last else {},
             "options": self.options,
         }
         return ModelCard.model_validate(fields | changes)
@@ -147,6 +150,7 @@ MODELS = [
         (Kind.IMAGE_TO_VIDEO,),
         spatial=16,
         pictures=("last_image",),
+        needs_last=True,
     ),
     Model(
         "wan-vace",

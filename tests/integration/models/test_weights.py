@@ -166,6 +166,24 @@ def test_verify_names_the_file_that_is_wrong(
     assert reelgate("verify").returncode == 0
 
 
+def test_a_pull_leaves_what_modes_of_the_card_name(
+    reelgate: Reelgate, card: ModelCard, config_dir: Path
+) -> None:
+    fields = json.loads((config_dir / "models.yaml").read_text())["models"][0]
+    fields["modes"]["fine"] = {"num_inference_steps": 8, "lora": "lora/fine.safetensors"}
+    (config_dir / "models.yaml").write_text(json.dumps({"models": [fields]}))
+    assert reelgate("pull").returncode == 0
+    folder = card.checkpoint_path(Path.cwd())
+    own = folder / "lora" / "fine.safetensors"
+    own.parent.mkdir()
+    own.write_bytes(b"the operator's own")
+    assert reelgate("verify").returncode == 0
+    next(folder.glob("vae/*.safetensors")).unlink()
+    assert reelgate("pull").returncode == 0
+    assert own.read_bytes() == b"the operator's own"
+    assert reelgate("verify").returncode == 0
+
+
 def test_a_worker_is_not_ready_without_the_weights_and_says_which(
     reelgate: Reelgate, config_dir: Path, tmp_path: Path
 ) -> None:

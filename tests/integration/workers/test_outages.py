@@ -127,6 +127,27 @@ def test_a_full_disk_fails_the_attempt_and_is_said_once(
     assert worker.events.count("disk_full") == 1
 
 
+def test_a_spool_that_came_off_costs_one_attempt_and_not_the_queue(
+    valkey: Valkey,
+    gateway: ScriptedGateway,
+    start_worker: StartWorker,
+    make_job: MakeJob,
+    tmp_path: Path,
+) -> None:
+    worker = start_worker()
+    spool, off = tmp_path / "spool", tmp_path / "off"
+    spool.rename(off)
+    first, second = make_job(), make_job()
+    valkey.ring()
+    valkey.ring()
+    wait_until(lambda: first.job_id in gateway.failed)
+    wait_until(lambda: worker.events.count("worker_unfit") >= 2)
+    assert gateway.failed[first.job_id].retryable
+    assert len(gateway.claims) == 1
+    off.rename(spool)
+    wait_until(lambda: second.job_id in gateway.completed)
+
+
 def test_an_unaccepted_token_costs_no_delivery(
     valkey: Valkey, gateway: ScriptedGateway, start_worker: StartWorker, make_job: MakeJob
 ) -> None:

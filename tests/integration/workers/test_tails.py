@@ -147,6 +147,21 @@ def test_a_renderer_that_crashes_beside_a_tail_is_found_out(
     assert gateway.failed[bad.job_id].code is FailureCode.RENDERER_CRASHED
 
 
+def test_a_job_that_runs_out_of_memory_takes_no_clip_with_it(
+    worker: WorkerProcess,
+    slow: Assignment,
+    valkey: Valkey,
+    gateway: ScriptedGateway,
+    make_job: MakeJob,
+) -> None:
+    hungry = make_job("oom", steps=4)
+    begin_both(worker, valkey, hungry)
+    wait_until(lambda: hungry.job_id in gateway.failed)
+    assert gateway.failed[hungry.job_id].code == FailureCode.OUT_OF_MEMORY
+    wait_until(lambda: slow.job_id in gateway.completed)
+    assert "serving_failed" not in worker.events
+
+
 def test_a_drain_waits_for_the_tail_and_the_job_beside_it(
     worker: WorkerProcess,
     slow: Assignment,

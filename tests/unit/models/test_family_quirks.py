@@ -31,6 +31,7 @@ from tests.support.renderers import (
 )
 from workers.media.finish import finish_clip
 from workers.media.label import build_label
+from workers.selftest import run_self_test
 
 Load = Callable[..., tuple[DiffusersAdapter, ModelCard]]
 BY_NAME = {model.name: model for model in MODELS}
@@ -110,6 +111,7 @@ def test_first_and_last_frame_are_both_needed_where_weights_were_made_for_both(
     with pytest.raises(SpecError) as refusal:
         renderer.generate([model.spec(card, picture, last_image=None)], watcher)
     assert (refusal.value.param, watcher.steps) == ("last_image", [])
+    run_self_test(renderer, card)
 
 
 @pytest.mark.parametrize("name", ["wan-ti2v", "wan-i2v", "cogvideox-i2v", "hunyuan15-i2v"])
@@ -275,6 +277,19 @@ def test_each_expert_has_a_lora_of_its_own(
         load("wan-t2v", modes={"fast": {"num_inference_steps": 4, "lora_2": file}})
 
 
+def test_two_lora_files_are_not_taken_for_one(folders: Callable[[Model], Path], load: Load) -> None:
+    folder = folders(BY_NAME["wan-ti2v"])
+    file = save_lora(folder, load("wan-ti2v")[0])
+    (folder / "a").mkdir()
+    (folder / file).rename(folder / "a" / "b.safetensors")
+    modes = {
+        name: {"num_inference_steps": 4, "lora": name}
+        for name in ("a/b.safetensors", "a_b.safetensors")
+    }
+    with pytest.raises(LoadFailed, match=r"a_b\.safetensors is not in"):
+        load("wan-ti2v", modes=modes)
+
+
 @pytest.mark.parametrize(("of", "to"), [("ltx2", "wan-t2v"), ("wan-t2v", "cogvideox-t2v")])
 def test_a_lora_of_another_family_is_refused_by_its_mode(
     folders: Callable[[Model], Path], load: Load, of: str, to: str
@@ -345,6 +360,7 @@ def test_with_little_memory_the_clip_keeps_its_geometry(
         ("wan-ti2v", {"last_image": "taken"}, "last_image must be refused"),
         ("wan-i2v", {"last_image": "needed"}, "last_image must be refused"),
         ("wan-flf", {"last_image": "taken"}, "last_image must be needed"),
+        ("wan-flf", {"last_image": "refused"}, "last_image must be needed"),
         ("wan-experts-i2v", {"reference_images": 1}, "reference_images must be 0 at most"),
         ("cogvideox-i2v", {"last_image": "taken"}, "last_image must be refused"),
     ],

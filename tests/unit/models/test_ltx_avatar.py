@@ -179,6 +179,22 @@ def test_a_clip_is_as_long_as_its_sound_which_stays_as_it_was_spoken(
     assert np.array_equal(clip.audio.samples, spoken.samples)
 
 
+@pytest.mark.parametrize("offload", ["model", "group"])
+def test_offloaded_weights_wait_and_speak_the_same(
+    folder: Path, reference: tuple[Clip, list[Frame], Steps], offload: str
+) -> None:
+    pipeline = LtxAvatarPipeline(speak)
+    options = {"max_sequence_length": 64, "offload": offload}
+    pipeline.load(card_of(folder, options=options), "cpu")
+    assert all(map(np.array_equal, made(pipeline, spec_of(folder)).frames, reference[1]))
+    loaded = pipeline._loaded
+    assert loaded is not None
+    parts = [
+        part for part in loaded.stages.pipe.components.values() if isinstance(part, torch.nn.Module)
+    ]
+    assert any(hasattr(part, "_hf_hook") for part in parts) == (offload == "model")
+
+
 def test_progress_counts_the_steps_of_all_pieces(
     reference: tuple[Clip, list[Frame], Steps],
 ) -> None:

@@ -64,7 +64,8 @@ def num_tokens(renderer: VideoPipeline, inner: VideoPipeline | None) -> int:
     return seen[0]
 
 
-def test_two_ranks_render_what_one_renders() -> None:
+def test_two_ranks_render_what_one_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     alone = WanAdapter()
     alone.load(TINY, "cpu")
     expected = frames(alone, 1, 2)
@@ -92,11 +93,15 @@ def test_two_ranks_render_what_one_renders() -> None:
 
     [(process, _)] = both._others
     assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    assert np.abs(frames(both, 1, 2) - expected).max() <= 1, "a drain signals a whole group"
+
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises((LoadFailed, RuntimeError)):
         frames(both, 1)
     with pytest.raises(LoadFailed, match="ranks are gone"):
         frames(both, 1)
+    assert not [*tmp_path.iterdir()], "the place where they met is cleared"
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,12 @@ from models.pipeline import (
     Frame,
     InputRefused,
     LoadFailed,
+    NamedRenderer,
     OutOfMemory,
+    VideoPipeline,
 )
 from models.refusal import Refusal
+from models.registry import create_pipeline
 from models.spec import Kind, Stage, VideoSpec
 from tests.support.engines import MODEL, Engine, SGLangDiffusion, VllmOmni
 from tests.support.serving import serving
@@ -436,3 +439,29 @@ def test_the_key_comes_from_the_environment(serve: Serve, monkeypatch: pytest.Mo
     monkeypatch.setenv("ENGINE_KEY", "sk-secret")
     loaded(card).generate([spec_of()], ignore)
     assert engine.submits[0][2]["authorization"] == "Bearer sk-secret"
+
+
+def enhanced(url: str) -> tuple[VideoPipeline, VideoSpec]:
+    """The renderer of a card that offers enhancement, and a spec that makes use of it."""
+    card = card_of(url, enhance={"upscale": [2]})
+    renderer = create_pipeline(card)
+    renderer.load(card, "cpu")
+    return renderer, spec_of(width=128, height=96)
+
+
+def test_enhancement_keeps_what_an_engine_is_owed(serve: Serve) -> None:
+    engine = SGLangDiffusion(looks=0)
+    renderer, spec = enhanced(serve(engine))
+    assert isinstance(renderer, NamedRenderer)
+    [clip] = renderer.generate_named(["job_7"], [spec], ignore)
+    assert {frame.shape for frame in clip.frames} == {(96, 128, 3)}
+    [(_, _, headers)] = engine.submits
+    assert headers["idempotency-key"] == "job_7"
+    assert engine.removed == ["video_1"]
+
+
+def test_too_many_frames_of_an_engine_are_refused_when_they_are_enhanced_too(serve: Serve) -> None:
+    renderer, spec = enhanced(serve(SGLangDiffusion(looks=0, num_frames=13)))
+    [clip] = renderer.generate([spec], ignore)
+    with pytest.raises(CheckFailed, match="more than 9 frames"):
+        list(clip.frames)

@@ -23,9 +23,11 @@ def test_the_length_of_each_kind_is_read_from_its_headers(kind: str, rate: int) 
     assert SECONDS - 0.001 <= probe_duration_s(data) <= SECONDS + padding_s
 
 
-def test_aac_behind_an_id3_tag_is_still_aac() -> None:
-    tag = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10)
-    assert probe_duration_s(tag + encode("aac", SECONDS)) == pytest.approx(SECONDS, abs=0.08)
+@pytest.mark.parametrize("kind", ["aac", "flac", "mp3"])
+def test_what_stands_behind_an_id3_tag_is_found(kind: str) -> None:
+    tagged = b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10) + encode(kind, SECONDS)
+    assert sniff(tagged) == kind
+    assert probe_duration_s(tagged) == pytest.approx(SECONDS, abs=0.08)
 
 
 @pytest.mark.parametrize(

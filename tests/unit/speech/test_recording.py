@@ -9,7 +9,7 @@ import pytest
 
 from models.pipeline import InputRefused
 from models.refusal import Refusal
-from models.speech.loudness import PEAK, TARGET_LUFS, loudness_lufs
+from models.speech.loudness import PEAK, TARGET_LUFS, envelope, loudness_lufs
 from models.speech.probe import probe_duration_s
 from models.speech.recording import read_recording
 from models.speech.voice import SAMPLE_RATE
@@ -79,6 +79,36 @@ def test_peaks_stay_below_full_scale(tmp_path: Path) -> None:
 def test_a_high_rate_comes_down_to_48_khz(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", tone(1.0, rate=96_000), rate=96_000)
     assert read_recording(path).audio.sample_rate == RATE
+
+
+@pytest.mark.parametrize(
+    ("rate", "kept"), [(8_000, 16_000), (11_000, 16_000), (22_050, 22_050), (44_056, 44_100)]
+)
+def test_a_soundtrack_has_a_rate_that_every_container_takes(
+    rate: int, kept: int, tmp_path: Path
+) -> None:
+    recording = read_recording(write_wav(tmp_path / "a.wav", tone(1.0, rate=rate), rate=rate))
+    assert recording.audio.sample_rate == kept
+    assert recording.audio.samples.shape[1] == pytest.approx(kept, abs=2)
+
+
+def test_a_recording_with_one_channel_turned_round_is_heard(tmp_path: Path) -> None:
+    channel = tone(2.0)[0]
+    recording = read_recording(write_wav(tmp_path / "a.wav", np.stack([channel, -channel])))
+    assert np.abs(recording.mono).max() > 0.1
+
+
+def test_an_envelope_keeps_time_at_every_rate() -> None:
+    rate = 22_050
+    samples = np.zeros(rate * 60, np.float32)
+    samples[rate * 55 : rate * 55 + 200] = 0.5
+    assert np.flatnonzero(envelope(samples, rate)).mean() == pytest.approx(5500, abs=1)
+
+
+def test_tagged_flac_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    path.write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x0a" + bytes(10) + encode("flac", 2.0))
+    assert read_recording(path).audio.samples.shape[1] == pytest.approx(2 * RATE, abs=10)
 
 
 def test_silence_is_refused(tmp_path: Path) -> None:

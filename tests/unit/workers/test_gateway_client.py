@@ -41,6 +41,10 @@ def a_client(handler: Handler) -> GatewayClient:
     return client
 
 
+def heed() -> None:
+    """Goes on waiting."""
+
+
 def an_input(content: bytes, url: str = "/files/1?sig=x") -> InputFile:
     digest = hashlib.sha256(content).hexdigest()
     return InputFile(role=InputRole.IMAGE, url=url, sha256=digest, size_bytes=len(content))
@@ -111,15 +115,51 @@ def test_an_upload_says_what_it_is(tmp_path: Path) -> None:
 
 def test_an_input_is_stored_as_announced(tmp_path: Path) -> None:
     with a_client(lambda _: httpx2.Response(200, content=b"picture")) as client:
-        client.fetch_input(an_input(b"picture"), tmp_path / "in")
+        client.fetch_input(an_input(b"picture"), tmp_path / "in", heed)
     assert (tmp_path / "in").read_bytes() == b"picture"
+
+
+def test_an_input_that_is_slow_to_come_is_given_up_between_two_pieces(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    pieces = iter([b"pic", b"tu"])
+
+    def give_up() -> None:
+        if not next(pieces, b""):
+            raise Enough
+
+    content = (bytes([letter]) for letter in b"picture")
+    client = a_client(lambda _: httpx2.Response(200, content=content))
+    with client, pytest.raises(Enough):
+        client.fetch_input(an_input(b"picture"), tmp_path / "in", give_up)
+
+
+def test_an_answer_that_a_proxy_garbled_is_asked_for_again() -> None:
+    garbled = httpx2.Response(502, stream=httpx2.ByteStream(b"<html>"))
+    garbled.headers["content-encoding"] = "gzip"
+    with a_client(lambda _: garbled) as client, pytest.raises(GatewayUnavailable):
+        client.fail("j1", FAILURE)
+
+
+def test_a_claim_is_waited_for_longer_than_other_answers() -> None:
+    seen: dict[str, float] = {}
+
+    def note(request: httpx2.Request) -> httpx2.Response:
+        seen[request.url.path.rpartition("/")[2]] = request.extensions["timeout"]["read"]
+        return httpx2.Response(200, json={"jobs": []})
+
+    with a_client(note) as client:
+        client.claim(ClaimRequest(pool="p", worker="w"))
+        client.fail("j1", FAILURE)
+    assert seen["claim"] == 30.0 > seen["fail"]
 
 
 @pytest.mark.parametrize("sent", [b"pictura", b"picture and more", b""])
 def test_an_input_that_differs_is_damaged(tmp_path: Path, sent: bytes) -> None:
     client = a_client(lambda _: httpx2.Response(200, content=sent))
     with client, pytest.raises(InputDamaged):
-        client.fetch_input(an_input(b"picture"), tmp_path / "in")
+        client.fetch_input(an_input(b"picture"), tmp_path / "in", heed)
 
 
 @pytest.mark.parametrize("url", ["http://elsewhere/x", "//elsewhere/x", "x"])
@@ -128,11 +168,11 @@ def test_the_token_never_leaves_for_another_host(tmp_path: Path, url: str) -> No
         raise AssertionError
 
     with a_client(never) as client, pytest.raises(GatewayRefused):
-        client.fetch_input(an_input(b"", url), tmp_path / "in")
+        client.fetch_input(an_input(b"", url), tmp_path / "in", heed)
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_dead_link_says_nothing_about_the_attempt(tmp_path: Path, status: int) -> None:
     client = a_client(lambda _: httpx2.Response(status))
     with client, pytest.raises(GatewayRefused):
-        client.fetch_input(an_input(b""), tmp_path / "in")
+        client.fetch_input(an_input(b""), tmp_path / "in", heed)

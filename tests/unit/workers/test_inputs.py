@@ -1,5 +1,6 @@
 """Files given with a request, fetched into the attempt's folder, each where the renderer looks."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -11,18 +12,25 @@ from models.spec import Keyframe, VideoSpec
 from tests.unit.workers.test_small_parts import ORDER
 from workers.gateway_client import GatewayClient, InputDamaged
 from workers.inputs import fetch_inputs
+from workers.retrying import GaveUp
 from workers.spool import AttemptFolder
 
 
 class PaperGateway:
     """Has a file at every address: the address itself."""
 
-    def fetch_input(self, source: InputFile, target: Path) -> None:
+    def fetch_input(self, source: InputFile, target: Path, heed: Callable[[], None]) -> None:
         """Write it."""
+        heed()
         target.write_text(source.url, "utf-8")
 
 
-def fetched(folder: Path, roles: list[InputRole], **changes: object) -> VideoSpec:
+def fetched(
+    folder: Path,
+    roles: list[InputRole],
+    give_up: Callable[[], bool] = lambda: False,
+    **changes: object,
+) -> VideoSpec:
     """The spec of a job that comes with files in `roles`."""
     assignment = Assignment(
         job_id="job",
@@ -35,11 +43,16 @@ def fetched(folder: Path, roles: list[InputRole], **changes: object) -> VideoSpe
         heartbeat_s=1,
     )
     gateway = cast("GatewayClient", PaperGateway())
-    return fetch_inputs(gateway, assignment, AttemptFolder(folder), give_up=lambda: False)
+    return fetch_inputs(gateway, assignment, AttemptFolder(folder), give_up=give_up)
 
 
 def test_there_are_as_many_roles_as_a_card_may_promise_pictures() -> None:
     assert (len(REFERENCES), len(KEYFRAMES)) == (MAX_REFERENCES, MAX_KEYFRAMES)
+
+
+def test_a_job_that_is_over_is_given_up_while_its_files_come(tmp_path: Path) -> None:
+    with pytest.raises(GaveUp):
+        fetched(tmp_path, [InputRole.IMAGE], give_up=lambda: True)
 
 
 def test_keyframes_go_to_their_frames(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.protocol import FailureCode, LabelFields
 from models.pipeline import Clip, Frame, OutOfMemory, StepCallback
-from models.spec import Kind, VideoSpec
+from models.spec import Kind, Stage, VideoSpec
 from tests.unit.workers.test_shelf import make_card
-from workers.messages import Event, Failed, Finished, Render, RenderOrder
+from workers.messages import Event, Failed, Finished, Render, RenderOrder, Stepped
 from workers.rendering import Rendering
 from workers.talk import Talk
 from workers.writing import Desk
@@ -53,10 +53,8 @@ def renderer() -> Decoding:
     return Decoding()
 
 
-def render(
-    renderer: Decoding, folder: Path, *prompts: str, low_memory: bool = False
-) -> list[Event]:
-    """What the parent hears of jobs with these prompts, apart from steps."""
+def make_orders(folder: Path, *prompts: str) -> tuple[RenderOrder, ...]:
+    """Jobs with these prompts."""
     orders = []
     for number, prompt in enumerate(prompts):
         (folder / f"{prompt}-1").mkdir()
@@ -65,10 +63,18 @@ def render(
         )
         label = LabelFields(producer="x", produce_id=str(number))
         orders.append(RenderOrder(prompt, 1, spec, label, folder / f"{prompt}-1", 0.0, 0.0))
+    return tuple(orders)
+
+
+def render(
+    renderer: Decoding, folder: Path, *prompts: str, low_memory: bool = False
+) -> list[Event]:
+    """What the parent hears of jobs with these prompts, apart from steps."""
+    orders = make_orders(folder, *prompts)
     ours, theirs = multiprocessing.Pipe()
     card = make_card().model_copy(update={"low_memory": {"slowly": True} if low_memory else {}})
     desk = Desk()
-    Rendering(Render(card, tuple(orders)), Talk(theirs), desk).run(renderer)
+    Rendering(Render(card, orders), Talk(theirs), desk).run(renderer)
     desk.wait(lambda: None)
     theirs.close()
     heard: list[Event] = []
@@ -79,6 +85,20 @@ def render(
             break
     ours.close()
     return [event for event in heard if isinstance(event, Finished | Failed)]
+
+
+@pytest.mark.parametrize(("num_previews", "shown"), [(2, ["a", "b"]), (1, [])])
+def test_previews_are_shown_where_they_name_their_clips(
+    tmp_path: Path, num_previews: int, shown: list[str]
+) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    orders = make_orders(tmp_path, "a", "b")
+    rendering = Rendering(Render(make_card(), orders), Talk(theirs), Desk())
+    rendering.step(Stage.DENOISING, 1, 2, [np.zeros((8, 8, 3), np.uint8)] * num_previews)
+    stepped = ours.recv()
+    assert isinstance(stepped, Stepped)
+    assert stepped.job_ids == ("a", "b")
+    assert [*stepped.previews] == shown
 
 
 def test_only_the_clip_that_is_too_big_is_made_again(renderer: Decoding, tmp_path: Path) -> None:

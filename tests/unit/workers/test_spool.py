@@ -104,6 +104,10 @@ def test_room_is_found_by_writing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_spool_that_is_gone_has_no_room(tmp_path: Path) -> None:
+    assert not Spool(tmp_path / "came off").has_room()
+
+
 def test_a_full_disk_is_told_from_other_troubles() -> None:
     assert is_disk_full(OSError(errno.ENOSPC, "full"))
     assert is_disk_full(OSError(errno.EDQUOT, "quota"))
