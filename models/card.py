@@ -368,6 +368,7 @@ class ModelCard(BaseModel):
             spec.num_inference_steps,
             self.fewest_steps_of(spec.mode),
             mode.num_inference_steps,
+            f" in mode {spec.mode}",
         )
         if mode.guidance_scale is not None:
             only = mode.guidance_scale
@@ -384,9 +385,9 @@ class ModelCard(BaseModel):
             )
 
     @staticmethod
-    def _check_range(param: str, value: float, least: float, most: float) -> None:
+    def _check_range(param: str, value: float, least: float, most: float, where: str = "") -> None:
         if not least <= value <= most:
-            message = f"{param} must be from {least} to {most}, not {value}"
+            message = f"{param} must be from {least} to {most}{where}, not {value}"
             raise SpecError(param, message, limit=[least, most], value=value)
 
     def _check_sound(self, spec: VideoSpec) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -34,7 +34,6 @@ class Plan(_Strict):
         models: ids it may use; None is all.
         modes: the names of modes it may use; None is all.
         max_resolution: longest allowed short side in pixels.
-        watermark: whether the visible mark is burnt in, may be declined, or is left out.
         retention_hours: how long finished videos are kept.
     """
 
@@ -53,7 +52,6 @@ class Plan(_Strict):
     max_resolution: Annotated[int, Field(ge=1)]
     max_seconds: Annotated[int, Field(ge=1)]
     max_fps: Annotated[int, Field(ge=1)]
-    watermark: Literal["forced", "optional", "none"]
     retention_hours: Annotated[int, Field(ge=1)]
 
 

@@ -70,7 +70,7 @@ def build_spec(
         InvalidRequest: the model cannot do exactly this.
     """
     fps = request.fps or card.fps[0]
-    mode = request.mode or card.default_mode
+    mode = _or_default(request.mode, card.default_mode)
     width, height = _size(request, card)
     try:
         spec = VideoSpec(
@@ -159,7 +159,7 @@ def _size(request: VideoRequest, card: ModelCard) -> tuple[int, int]:
             "width and height go together", param=missing, limit="both or neither", value=None
         )
     try:
-        return parse_size(request.size or card.sizes[0])
+        return parse_size(_or_default(request.size, card.sizes[0]))
     except ValueError as error:
         raise InvalidRequest(
             str(error), param="size", limit=[*card.size_sources], value=request.size

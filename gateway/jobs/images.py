@@ -8,7 +8,7 @@ import hashlib
 import io
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from gateway.domain.errors import InvalidImage
 from gateway.settings import Limits
@@ -47,7 +47,7 @@ def normalise_image(data: bytes, limits: Limits, *, param: str) -> NormalisedIma
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height, limits, param)
             image.load()
-            upright = _on_white(ImageOps.exif_transpose(image))
+            upright = _on_white(_in_srgb(ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
         raise InvalidImage(
             f"{param} is not a picture we can read", param=param, limit=list(FORMATS), value=None
@@ -58,7 +58,7 @@ def normalise_image(data: bytes, limits: Limits, *, param: str) -> NormalisedIma
         ) from None
     upright.thumbnail((limits.max_image_side, limits.max_image_side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    upright.save(file, "PNG")
+    upright.save(file, "PNG", icc_profile=None)
     png = file.getvalue()
     return NormalisedImage(png, hashlib.sha256(png).hexdigest(), upright.width, upright.height)
 
@@ -81,6 +81,22 @@ def _check_size(width: int, height: int, limits: Limits, param: str) -> None:
             limit=MIN_SIDE,
             value=short_side,
         )
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The colours that the picture's own profile means, where it has one that can be read."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        turned = ImageCms.profileToProfile(
+            image, given, ImageCms.createProfile("sRGB"), outputMode=mode
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    return turned or image
 
 
 def _on_white(image: Image.Image) -> Image.Image:

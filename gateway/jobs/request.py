@@ -165,7 +165,8 @@ def _refusal(error: ValidationError) -> InvalidRequest:
         if found["type"].startswith("union_tag"):
             kinds = ["text", "audio"]
             message = "speech.type is text or audio"
-            return InvalidRequest(message, param="speech.type", limit=kinds, value=None)
+            seen = found.get("ctx", {}).get("tag")
+            return InvalidRequest(message, param="speech.type", limit=kinds, value=seen)
     param = ".".join(path)
     if found["type"] == "extra_forbidden":
         known = sorted(_NESTED.get(path[0], VideoRequest.model_fields))

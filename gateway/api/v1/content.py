@@ -42,10 +42,13 @@ def get_content(
     if path is None:
         url = services.store.sign_url(found.key, services.settings.file_url_ttl_s)
         return RedirectResponse(url, 307)
+    headers = {"ETag": f'"{found.sha256}"', "Cache-Control": "private, max-age=3600"}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
     return FileResponse(
         path,
         media_type=found.content_type,
-        headers={"ETag": f'"{found.sha256}"', "Cache-Control": "private, max-age=3600"},
+        headers=headers,
         filename=f"{video_id}{path.suffix}",
         content_disposition_type="attachment" if download else "inline",
     )

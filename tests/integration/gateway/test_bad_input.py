@@ -51,6 +51,8 @@ SECONDS = [2, 1, 3, 4, 6]
         ({"size": "512x512"}, "size", SIZES, "512x512"),
         ({"size": "big"}, "size", SIZES, "big"),
         ({"size": "0x96"}, "size", SIZES, "0x96"),
+        ({"size": ""}, "size", SIZES, ""),
+        ({"mode": ""}, "mode", ["standard", "fast", "pro"], ""),
         ({"size": "\uff16\uff14x64"}, "size", SIZES, "\uff16\uff14x64"),
         ({"width": 64, "height": 65}, "size", SIZES, "64x65"),
         ({"width": 64}, "height", "both or neither", None),

@@ -46,6 +46,13 @@ def test_a_stale_if_range_gets_the_whole_file(client: Client, finished: str) -> 
     assert client.get(finished, headers=headers).status_code == 206
 
 
+def test_a_file_that_is_still_the_same_is_not_sent_again(client: Client, finished: str) -> None:
+    etag = client.get(finished).headers["etag"]
+    same = client.get(finished, headers={"If-None-Match": f'"another", {etag}'})
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", etag)
+    assert client.get(finished, headers={"If-None-Match": '"another"'}).status_code == 200
+
+
 def test_head_tells_size_type_and_etag_without_a_body(client: Client, finished: str) -> None:
     answer = client.http.head(f"/v1{finished}", headers=client.headers)
     assert answer.status_code == 200

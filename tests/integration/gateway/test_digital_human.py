@@ -217,7 +217,7 @@ SPOKEN = {"type": "text", "text": TEXT}
     ("fields", "code", "param", "limit", "value"),
     [
         ({"speech": {"text": TEXT}}, "invalid_parameter", "speech.type", ["text", "audio"], None),
-        ({"speech": {"type": "song"}}, "invalid_parameter", "speech.type", None, None),
+        ({"speech": {"type": "song"}}, "invalid_parameter", "speech.type", None, "song"),
         ({"speech": {"type": "text"}}, "invalid_parameter", "speech.text", "required", None),
         ({"speech": {"type": "audio"}}, "invalid_parameter", "speech.audio", "required", None),
         ({"speech": "hello"}, "invalid_parameter", "speech", None, "hello"),
