@@ -8,9 +8,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
+from sqlalchemy.exc import OperationalError
 
 from gateway.db.tables import artifact, job
 from gateway.domain.jobs import JobState
@@ -20,7 +23,7 @@ from gateway.jobs.files import ROOT, job_folder
 from gateway.jobs.idempotency import forget_expired
 from gateway.jobs.lane_repair import list_strays, repair_lanes
 from gateway.jobs.lifecycle import reap
-from gateway.jobs.repository import Artifact, list_artifacts
+from gateway.jobs.repository import list_artifacts
 from gateway.jobs.waiting import list_runnable
 from gateway.jobs.workers import forget_silent_workers
 from gateway.services import Services
@@ -132,24 +135,34 @@ def _expire_videos(services: Services, now: datetime) -> None:
 
 def _drop_orphans(services: Services, now: datetime) -> None:
     """Remove the files that no row names: those of a crash, of a lost attempt, of a late upload."""
-    for job_id in services.store.list_folders(ROOT):
+    folders = services.store.list_folders(ROOT)
+    while job_ids := list(islice(folders, _BATCH)):
         with services.database.read() as connection:
-            query = select(job.c.state, job.c.attempt).where(job.c.id == job_id)
-            row = connection.execute(query).one_or_none()
-            files = list_artifacts(connection, job_id)
-        if row is None:
-            is_orphan = services.store.age_of(job_folder(job_id), now) > _ORPHAN_AGE
-        else:
-            is_orphan = JobState(row.state).is_terminal and not files
-        if is_orphan:
-            services.store.delete_prefix(job_folder(job_id))
-            log.info("orphan_files_dropped", job_id=job_id)
-        elif row is not None and JobState(row.state).is_terminal and row.attempt > 1:
-            _drop_lost_attempts(services, job_id, files)
+            has_files = exists().where(artifact.c.job_id == job.c.id).label("has_files")
+            query = select(job.c.id, job.c.state, job.c.attempt, has_files)
+            rows = connection.execute(query.where(job.c.id.in_(job_ids))).all()
+        known = {row.id: row for row in rows}
+        for job_id in job_ids:
+            _drop_if_orphan(services, job_id, known.get(job_id), now)
 
 
-def _drop_lost_attempts(services: Services, job_id: str, files: list[Artifact]) -> None:
+def _drop_if_orphan(services: Services, job_id: str, row: Any, now: datetime) -> None:  # noqa: ANN401 -- of `_drop_orphans`
+    is_over = row is not None and JobState(row.state).is_terminal
+    if row is None:
+        is_orphan = services.store.age_of(job_folder(job_id), now) > _ORPHAN_AGE
+    else:
+        is_orphan = is_over and not row.has_files
+    if is_orphan:
+        services.store.delete_prefix(job_folder(job_id))
+        log.info("orphan_files_dropped", job_id=job_id)
+    elif is_over and row.attempt > 1:
+        _drop_lost_attempts(services, job_id)
+
+
+def _drop_lost_attempts(services: Services, job_id: str) -> None:
     """Of a job that has ended, remove the folders of attempts that did not make it."""
+    with services.database.read() as connection:
+        files = list_artifacts(connection, job_id)
     kept = {file.key.removeprefix(f"{job_folder(job_id)}/").split("/")[0] for file in files}
     for name in services.store.list_folders(job_folder(job_id)):
         if name not in kept:
@@ -205,14 +218,24 @@ class Housekeeper:
         due = [each.first_s for each in sweeps]
         while not self._stop.wait(tick):
             elapsed += tick
+            answered = []
             for number, each in enumerate(sweeps):
                 if elapsed >= due[number]:
                     due[number] = elapsed + each.every_s
-                    self._sweep(each.run)
+                    answered.append(self._sweep(each.run))
+            if answered and not any(answered):
+                # Nobody can renew a lease meanwhile, so leases are judged as after a start.
+                first = [elapsed + each.first_s for each in sweeps]
+                due = [max(times) for times in zip(due, first, strict=True)]
 
-    def _sweep(self, sweep: Callable[[Services], object]) -> None:
+    def _sweep(self, sweep: Callable[[Services], object]) -> bool:
+        """Whether the database answered."""
         try:
             sweep(self._services)
-        except Exception:
-            # A database that is away comes back; the thread must be there when it does.
+        except OperationalError:
             log.exception("sweep_failed", sweep=getattr(sweep, "__name__", "?"))
+            return False
+        except Exception:
+            # A store that is away comes back; the thread must be there when it does.
+            log.exception("sweep_failed", sweep=getattr(sweep, "__name__", "?"))
+        return True

@@ -60,16 +60,16 @@ class DeliveryQueue:
 
     def ring(self, pool: str, waiting: Iterable[AttemptRef]) -> bool:
         """Enqueue one delivery for each waiting job; False if Redis is away."""
-        try:
+
+        def enqueue() -> bool:
             queue = self._queue(pool)
             with self._redis.pipeline() as pipeline:
                 for ref in waiting:
                     self._enqueue(queue, ref, pipeline)
                 pipeline.execute()
-        except RedisError as error:
-            log.warning("delivery_not_rung", pool=pool, error=type(error).__name__)
-            return False
-        return True
+            return True
+
+        return bool(self._try(enqueue))
 
     def ring_missing(self, pool: str, waiting: list[AttemptRef]) -> int:
         """Enqueue deliveries for those jobs of `waiting` that have none; how many that were."""
@@ -89,13 +89,13 @@ class DeliveryQueue:
 
     def find_progress(self, job_id: str, attempt: int) -> Progress | None:
         """The newest progress of this attempt, if a worker has told of any."""
+        newest = self._try(lambda: self._redis.xrevrange(progress_key(job_id), count=1))
+        fields = newest[0][1] if newest else None
+        if not fields:
+            return None
         try:
-            newest = self._redis.xrevrange(progress_key(job_id), count=1)
-            fields = newest[0][1] if newest else None
-            if not fields:
-                return None
             progress = Progress.from_fields(fields)
-        except (RedisError, ValidationError):
+        except (ValidationError, UnicodeDecodeError):
             return None
         return progress if progress.attempt == attempt else None
 

@@ -37,7 +37,42 @@ class Limits(BaseModel):
     max_image_side: Annotated[int, Field(gt=0)] = 2048
 
 
-class Settings(BaseSettings):
+class GatewayFile(BaseModel):
+    """`configs/gateway.yaml`: the settings that are not secrets and not places.
+
+    Attributes:
+        lease_s: a worker silent for this long has lost its jobs.
+        heartbeat_s: how often it gives a sign; half a lease at most.
+        max_attempts: executions of one job before it fails.
+        model_swap_s: how long a worker takes to load another model. A job of the loaded one may
+            be served this many device-seconds before its turn.
+        file_url_ttl_s: seconds a signed file link lives.
+        label_producer: who the generated-content label names as producer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limits: Limits = Limits()
+    lease_s: Annotated[float, Field(gt=0)] = 60
+    heartbeat_s: Annotated[float, Field(gt=0)] = 10
+    reap_every_s: Annotated[float, Field(gt=0)] = 10
+    deliver_every_s: Annotated[float, Field(gt=0)] = 1
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    model_swap_s: Annotated[float, Field(ge=0)] = 30
+    file_url_ttl_s: Annotated[float, Field(gt=0)] = 600
+    label_producer: Annotated[str, Field(min_length=1)] = "Reelgate"
+
+    @model_validator(mode="after")
+    def _leases_outlast_heartbeats(self) -> Self:
+        if self.heartbeat_s > self.lease_s / 2:
+            raise PydanticCustomError(
+                "heartbeat",
+                "heartbeat_s must be half of lease_s at most, or jobs are lost while they run",
+            )
+        return self
+
+
+class Settings(BaseSettings, GatewayFile):
     """One gateway process.
 
     Attributes:
@@ -47,12 +82,6 @@ class Settings(BaseSettings):
             standard `AWS_*` variables.
         secret: signs file links; the same in every gateway, 32 characters or more.
         worker_token: what workers authenticate with.
-        max_attempts: executions of one job before it fails.
-        model_swap_s: how long a worker takes to load another model. A job of the loaded one may
-            be served this many device-seconds before its turn.
-        lease_s: a worker silent for this long has lost its jobs.
-        file_url_ttl_s: seconds a signed file link lives.
-        label_producer: who the generated-content label names as producer.
     """
 
     model_config = SettingsConfigDict(
@@ -73,16 +102,6 @@ class Settings(BaseSettings):
     secret: Annotated[SecretStr, Field(min_length=32)]
     worker_token: Annotated[SecretStr, Field(min_length=16)]
     config_dir: Path = Path("configs")
-
-    limits: Limits = Limits()
-    lease_s: Annotated[float, Field(gt=0)] = 60
-    heartbeat_s: Annotated[float, Field(gt=0)] = 10
-    reap_every_s: Annotated[float, Field(gt=0)] = 10
-    deliver_every_s: Annotated[float, Field(gt=0)] = 1
-    max_attempts: Annotated[int, Field(ge=1)] = 3
-    model_swap_s: Annotated[float, Field(ge=0)] = 30
-    file_url_ttl_s: Annotated[float, Field(gt=0)] = 600
-    label_producer: Annotated[str, Field(min_length=1)] = "Reelgate"
     log_format: Annotated[str, Field(pattern="^(json|console)$")] = "json"
 
     @model_validator(mode="after")
@@ -107,22 +126,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment overrules the file, whose values come in as arguments."""
         return env_settings, init_settings
-
-
-class GatewayFile(BaseModel):
-    """`configs/gateway.yaml`: the settings that are not secrets and not places."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    limits: Limits = Limits()
-    lease_s: Annotated[float, Field(gt=0)] = 60
-    heartbeat_s: Annotated[float, Field(gt=0)] = 10
-    reap_every_s: Annotated[float, Field(gt=0)] = 10
-    deliver_every_s: Annotated[float, Field(gt=0)] = 1
-    max_attempts: Annotated[int, Field(ge=1)] = 3
-    model_swap_s: Annotated[float, Field(ge=0)] = 30
-    file_url_ttl_s: Annotated[float, Field(gt=0)] = 600
-    label_producer: Annotated[str, Field(min_length=1)] = "Reelgate"
 
 
 def load_settings(config_dir: Path) -> Settings:

@@ -78,8 +78,9 @@ def create_account(
     if connection.execute(select(account.c.id).where(account.c.name == order.name)).first():
         raise AlreadyDone(f"there is an account {order.name!r} already", param="name")
     account_id = ensure_account(connection, order.name, plan_id=plans.default.id, now=now)
-    refresh(connection, account_id, plans=plans, now=now)
     change_plan(connection, account_id, plan, plans=plans, now=now)
+    # Behind the plan, whose day's points are the first.
+    refresh(connection, account_id, plans=plans, now=now)
     state = get_state(connection, account_id)
     return keep(
         connection, order, signature, target=None, account_id=account_id, result=state, now=now

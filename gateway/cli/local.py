@@ -61,7 +61,7 @@ def health(
     port: Annotated[int | None, typer.Option(help="REELGATE_PORT, else 8000.")] = None,
 ) -> None:
     """Exit with 0 if the gateway on this machine is ready, else with 1."""
-    wanted = port or int(os.environ.get("REELGATE_PORT", DEFAULT_PORT))
+    wanted = port or int(os.environ.get("REELGATE_PORT") or DEFAULT_PORT)
     try:
         status, body = get_status(host, wanted, "/readyz")
     except OSError as error:

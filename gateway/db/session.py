@@ -89,8 +89,15 @@ def _lock(lock_file: IO[str], path: str) -> None:
 
 def _create_engine(url: str, *, read_only: bool) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=20)
-    engine = create_engine(url, connect_args={"isolation_level": None, "check_same_thread": False})
+        return create_engine(
+            url, pool_pre_ping=True, pool_size=20, max_overflow=20, hide_parameters=True
+        )
+    # What clients wrote is in the parameters, and errors are logged.
+    engine = create_engine(
+        url,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        hide_parameters=True,
+    )
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
 
     @event.listens_for(engine, "connect")

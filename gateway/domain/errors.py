@@ -17,7 +17,7 @@ GatewayError
 +- NotFound                  no such thing, or somebody else's
 |  +- ContentNotReady        the video is not finished, or has no such file
 +- InsufficientPoints
-+- TooManyJobs               the plan's jobs are all waiting or running
++- TooManyJobs               as many jobs wait as the plan allows
 +- DailyLimit                the plan's jobs of the day are used up
 +- AlreadyDone               a grant, code or payment that counts once was used before
 +- IdempotencyMismatch       a used key with another request
@@ -207,12 +207,12 @@ class InsufficientPoints(GatewayError):
 
 
 class TooManyJobs(GatewayError):
-    """The account has as many open jobs as its plan allows."""
+    """The account has as many waiting jobs as its plan allows."""
 
     code = "too_many_jobs"
 
     def __init__(self, *, limit: int) -> None:
-        super().__init__(f"{limit} jobs are waiting or running; wait for one to finish")
+        super().__init__(f"{limit} jobs are waiting; wait for one to begin")
         self.limit = limit
 
     @override

@@ -1,6 +1,10 @@
 """Where the files of a job lie in the store. One folder a job, one below it an attempt."""
 
+from typing import IO
+
+from gateway.domain.errors import Unavailable
 from gateway.protocol import KEYFRAMES, REFERENCES, ArtifactRole, InputRole
+from gateway.storage.base import ObjectStore
 
 ROOT = "jobs"
 INPUT_NAMES = {
@@ -34,3 +38,15 @@ def attempt_folder(job_id: str, attempt: int) -> str:
 def artifact_key(job_id: str, attempt: int, role: ArtifactRole) -> str:
     """A file one attempt made."""
     return f"{attempt_folder(job_id, attempt)}/{ARTIFACT_NAMES[role]}"
+
+
+def store_file(store: ObjectStore, key: str, file: IO[bytes], content_type: str) -> None:
+    """Put one file into the store.
+
+    Raises:
+        Unavailable: the store did not take it.
+    """
+    try:
+        store.put(key, file, content_type)
+    except OSError as error:
+        raise Unavailable(f"the store did not take the file: {error.strerror}") from error

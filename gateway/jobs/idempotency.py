@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
-from gateway.db.tables import idempotency
-from gateway.domain.errors import IdempotencyMismatch, InvalidRequest
+from gateway.db.tables import idempotency, job
+from gateway.domain.errors import AlreadyDone, IdempotencyMismatch, InvalidRequest
 from gateway.jobs.request import VideoRequest
 
 KEY_TTL = timedelta(hours=24)
@@ -83,11 +83,14 @@ def find_replay(
 
     Raises:
         IdempotencyMismatch: the key is in use for another request.
+        AlreadyDone: its job was deleted.
     """
     if not identity.replays:
         return None
     row = connection.execute(
-        select(idempotency.c.fingerprint, idempotency.c.job_id).where(
+        select(idempotency.c.fingerprint, idempotency.c.job_id, job.c.deleted_at)
+        .join(job, job.c.id == idempotency.c.job_id)
+        .where(
             idempotency.c.account_id == account_id,
             idempotency.c.key == identity.key,
             idempotency.c.expires_at > now,
@@ -97,6 +100,8 @@ def find_replay(
         return None
     if row.fingerprint != identity.fingerprint:
         raise IdempotencyMismatch("this key was used for another request; use a fresh one")
+    if row.deleted_at is not None:
+        raise AlreadyDone(f"this request made {row.job_id}, which was deleted; use a fresh key")
     return str(row.job_id)
 
 

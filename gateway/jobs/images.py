@@ -6,9 +6,10 @@ broken picture is refused before any point is held.
 
 import hashlib
 import io
+import threading
 from dataclasses import dataclass
 
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from gateway.domain.errors import InvalidImage
 from gateway.settings import Limits
@@ -16,6 +17,18 @@ from gateway.settings import Limits
 FORMATS = ("JPEG", "PNG", "WEBP")
 MIN_SIDE = 16
 CONTENT_TYPE = "image/png"
+# A picture of the most pixels takes most of a gigabyte while it is decoded, however small its file.
+_DECODING = threading.BoundedSemaphore(2)
+# What Exif says of the first row and column, as the turn that puts them right.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -44,10 +57,10 @@ def normalise_image(data: bytes, limits: Limits, *, param: str) -> NormalisedIma
     # The header tells the size before a pixel is decoded, and we bound it ourselves, below.
     Image.MAX_IMAGE_PIXELS = None
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with _DECODING, Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.width, image.height, limits, param)
             image.load()
-            upright = _on_white(_in_srgb(ImageOps.exif_transpose(image)))
+            upright = _on_white(_in_srgb(_turned(image)))
     except UnidentifiedImageError:
         raise InvalidImage(
             f"{param} is not a picture we can read", param=param, limit=list(FORMATS), value=None
@@ -81,6 +94,12 @@ def _check_size(width: int, height: int, limits: Limits, param: str) -> None:
             limit=MIN_SIDE,
             value=short_side,
         )
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Upright. `ImageOps.exif_transpose` writes all of Exif anew, and falls over odd entries."""
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:

@@ -66,10 +66,10 @@ class VideoRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False)
 
     prompt: str | None = None
-    model: str | None = None
+    model: Annotated[str, Field(max_length=64)] | None = None
     negative_prompt: str = ""
     seconds: float | None = None
-    size: str | None = None
+    size: Annotated[str, Field(max_length=32)] | None = None
     width: Annotated[int, Field(ge=1, le=16384)] | None = None
     height: Annotated[int, Field(ge=1, le=16384)] | None = None
     aspect_ratio: Annotated[str, Field(pattern=r"^[1-9]\d?:[1-9]\d?$")] | None = None
@@ -167,7 +167,7 @@ def _refusal(error: ValidationError) -> InvalidRequest:
             message = "speech.type is text or audio"
             seen = found.get("ctx", {}).get("tag")
             return InvalidRequest(message, param="speech.type", limit=kinds, value=seen)
-    param = ".".join(path)
+    param = _shown(".".join(path))
     if found["type"] == "extra_forbidden":
         known = sorted(_NESTED.get(path[0], VideoRequest.model_fields))
         return UnknownParameter(

@@ -90,7 +90,7 @@ class LocalStore(ObjectStore):
 
     def find_signed(self, key: str, expires: int, signature: str) -> Path | None:
         """The file a link of `sign_url` leads to; None if it is forged, too old or gone."""
-        genuine = hmac.compare_digest(self._sign(key, expires), signature)
+        genuine = hmac.compare_digest(self._sign(key, expires).encode(), signature.encode())
         if not genuine or self._clock.now().timestamp() >= expires:
             return None
         path = self._path(key)

@@ -115,7 +115,6 @@ def _of_gateway(connection: Connection, events: list[dict[str, Any]]) -> Counter
     num_late = sum((row.job_id, row.attempt) in reaped for row in succeeded)
     named = {
         "redis_left_alone": "gateway left Redis alone",
-        "delivery_not_rung": "delivery not rung for want of Redis",
         "database_failed": "transaction broken off by the database",
         "sweep_failed": "sweep broken off",
     }

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from gateway.api.worker.routes import claim_jobs, complete_job, fail_job, heartbeat
-from gateway.api.worker.uploads import check_attempt, store_file
+from gateway.api.worker.uploads import check_attempt
 from gateway.domain.errors import GatewayError, StaleAttempt, Unavailable
-from gateway.jobs.files import artifact_key
+from gateway.jobs.files import artifact_key, store_file
 from gateway.protocol import (
     ArtifactRole,
     ClaimRequest,
@@ -255,7 +255,9 @@ class Worker:
             # While the body is on its way, everything else goes on.
             self._world.pause(self._world.between(0, 2))
             self._call(
-                "other", held, lambda services: store_file(services, key, io.BytesIO(VIDEO), MP4)
+                "other",
+                held,
+                lambda services: store_file(services.store, key, io.BytesIO(VIDEO), MP4),
             )
             held.is_uploaded = True
             return False

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from gateway.api.deps import ServicesDep
@@ -27,6 +28,8 @@ KEYFRAMES_FIELD = "keyframes"
 # First and last frame, a recording, and as many of the others as there may be.
 _MAX_FILES = 3 + len(REFERENCES) + len(KEYFRAMES)
 _MAX_FIELDS = 100
+# How JSON writes NUL and halves of surrogate pairs; it has no other way to.
+_ESCAPED = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 _NESTED = re.compile(r"([a-z_]+)\[([^\[\]]{1,64})\]")
 _DATA_URL = re.compile(r"data:(image|audio)/[a-z0-9+.-]+;base64,", re.IGNORECASE)
 
@@ -54,7 +57,7 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "application/json":
-        fields = _read_json(await request.body())
+        fields = await run_in_threadpool(_read_json, await request.body())
     elif content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
         fields = await _read_form(request, services.settings.limits)
     else:
@@ -64,7 +67,6 @@ async def read_video_body(request: Request, services: ServicesDep) -> VideoBody:
             limit=["application/json", "multipart/form-data"],
             value=content_type,
         )
-    refuse_unwritable(fields)
     image = _image_bytes(fields.pop(IMAGE_FIELD, None), IMAGE_FIELD)
     last_image = _image_bytes(fields.pop(LAST_FIELD, None), LAST_FIELD)
     references = _image_list(fields.pop(REFERENCES_FIELD, None))
@@ -87,6 +89,8 @@ VideoBodyDep = Annotated[VideoBody, Depends(read_video_body)]
 def _read_json(body: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(body)
+        if _ESCAPED.search(body):
+            refuse_unwritable(fields)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"the body is not JSON: {error}", param=None, limit="JSON", value=len(body)
@@ -98,6 +102,15 @@ def _read_json(body: bytes) -> dict[str, Any]:
             limit="object",
             value=type(fields).__name__,
         )
+    for name, value in (("", fields), *fields.items()):
+        if isinstance(value, dict) and len(value) > _MAX_FIELDS:
+            shown = name[:40]
+            raise InvalidRequest(
+                f"{shown or 'the body'} has {len(value)} fields, {_MAX_FIELDS} are allowed",
+                param=shown or None,
+                limit=_MAX_FIELDS,
+                value=len(value),
+            )
     return fields
 
 
@@ -111,6 +124,7 @@ async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
         for name, value in form.multi_items():
             content = await value.read() if isinstance(value, UploadFile) else value
             _put(fields, name, content)
+    refuse_unwritable(fields)
     keyframes = fields.get(KEYFRAMES_FIELD)
     if isinstance(keyframes, dict):
         # `keyframes[24]` is the picture at frame 24.
@@ -122,8 +136,10 @@ async def _read_form(request: Request, limits: Limits) -> dict[str, Any]:
 
 def _put(fields: dict[str, Any], name: str, value: str | bytes) -> None:
     if name in (REFERENCES_FIELD, f"{REFERENCES_FIELD}[]"):
-        fields.setdefault(REFERENCES_FIELD, []).append(value)
-        return
+        listed = fields.setdefault(REFERENCES_FIELD, [])
+        if isinstance(listed, list):
+            listed.append(value)
+            return
     nested = _NESTED.fullmatch(name)
     target, key = (fields.setdefault(nested[1], {}), nested[2]) if nested else (fields, name)
     if not isinstance(target, dict) or key in target:
@@ -135,7 +151,7 @@ def _image_list(references: object) -> tuple[bytes, ...]:
     """The pictures of `reference_images`, each given as any picture is."""
     if references is None:
         return ()
-    given = _list(references, REFERENCES_FIELD, "pictures")
+    given = _list(references, REFERENCES_FIELD, "pictures", len(REFERENCES))
     found = [_image_bytes(each, REFERENCES_FIELD) for each in given]
     return tuple(each for each in found if each is not None)
 
@@ -146,16 +162,26 @@ def _read_keyframes(keyframes: object) -> list[object]:
         {**each, "image": _image_bytes(each["image"], KEYFRAMES_FIELD)}
         if isinstance(each, dict) and "image" in each
         else each
-        for each in _list(keyframes, KEYFRAMES_FIELD, "objects with frame and image")
+        for each in _list(
+            keyframes, KEYFRAMES_FIELD, "objects with frame and image", len(KEYFRAMES)
+        )
     ]
 
 
-def _list(given: object, param: str, of: str) -> list[object]:
-    if isinstance(given, list):
-        return given
-    raise InvalidRequest(
-        f"{param} is a list of {of}", param=param, limit="list", value=type(given).__name__
-    )
+def _list(given: object, param: str, of: str, most: int) -> list[object]:
+    """A list of `most` at most: to refuse each of millions would cost a kilobyte."""
+    if not isinstance(given, list):
+        raise InvalidRequest(
+            f"{param} is a list of {of}", param=param, limit="list", value=type(given).__name__
+        )
+    if len(given) > most:
+        raise InvalidRequest(
+            f"{param} takes {most} at most, not {len(given)}",
+            param=param,
+            limit=most,
+            value=len(given),
+        )
+    return given
 
 
 def _image_bytes(reference: object, param: str) -> bytes | None:

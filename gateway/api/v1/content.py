@@ -42,6 +42,8 @@ def get_content(
     if path is None:
         url = services.store.sign_url(found.key, services.settings.file_url_ttl_s)
         return RedirectResponse(url, 307)
+    if not path.is_file():
+        raise ContentNotReady(f"the file of video {video_id} is gone")
     headers = {"ETag": f'"{found.sha256}"', "Cache-Control": "private, max-age=3600"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

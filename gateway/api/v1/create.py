@@ -26,7 +26,7 @@ from gateway.domain.pricing import Breakdown
 from gateway.ids import JOB_PREFIX, new_id
 from gateway.jobs.admission import build_spec, check_pictures, find_card
 from gateway.jobs.audio import GivenAudio, accept_audio
-from gateway.jobs.files import input_key, job_folder
+from gateway.jobs.files import input_key, job_folder, store_file
 from gateway.jobs.foresight import Request
 from gateway.jobs.idempotency import identify
 from gateway.jobs.images import NormalisedImage, normalise_image
@@ -69,8 +69,9 @@ class Estimate(BaseModel):
 
 @router.post("", openapi_extra=REQUEST_BODY)
 def create_video(
-    body: VideoBodyDep,
+    # First: nothing is read of a request whose key is no good.
     caller: CallerDep,
+    body: VideoBodyDep,
     services: ServicesDep,
     response: Response,
     idempotency_key: Annotated[str | None, Header()] = None,
@@ -116,7 +117,7 @@ def place_order(services: Services, caller: Caller, order: Order) -> Placed:
 
 
 @router.post("/estimate", openapi_extra=REQUEST_BODY)
-def estimate_video(body: VideoBodyDep, caller: CallerDep, services: ServicesDep) -> Estimate:
+def estimate_video(caller: CallerDep, body: VideoBodyDep, services: ServicesDep) -> Estimate:
     """The price of a request, whether plan and points allow it, and when. Holds nothing."""
     asked = _read(body, services)
     card, spec = asked.card, asked.spec
@@ -210,7 +211,7 @@ def _place(services: Services, caller: Caller, order: Order) -> Placed:
     try:
         for file in order.files:
             key = input_key(order.job_id, file.role)
-            services.store.put(key, io.BytesIO(file.content), file.content_type)
+            store_file(services.store, key, io.BytesIO(file.content), file.content_type)
         with services.database.write() as connection:
             placed = submit(
                 connection,

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from gateway.api.deps import ServicesDep, require_worker
 from gateway.domain.errors import InvalidRequest, StaleAttempt, Unavailable
-from gateway.jobs.files import artifact_key
+from gateway.jobs.files import artifact_key, store_file
 from gateway.jobs.repository import find_job
 from gateway.protocol import WORKER_API, ArtifactRole
 from gateway.services import Services
@@ -56,7 +56,7 @@ async def put_artifact(
             )
         file.seek(0)
         key = artifact_key(job_id, attempt, role)
-        await run_in_threadpool(store_file, services, key, file, content_type)
+        await run_in_threadpool(store_file, services.store, key, file, content_type)
 
 
 def check_attempt(services: Services, job_id: str, attempt: int) -> None:
@@ -76,15 +76,3 @@ def _write(file: IO[bytes], chunk: bytes) -> None:
         file.write(chunk)
     except OSError as error:
         raise Unavailable(f"no room for the upload: {error.strerror}") from error
-
-
-def store_file(services: Services, key: str, file: IO[bytes], content_type: str) -> None:
-    """Put one file of an attempt into the store.
-
-    Raises:
-        Unavailable: the store did not take it.
-    """
-    try:
-        services.store.put(key, file, content_type)
-    except OSError as error:
-        raise Unavailable(f"the store did not take the file: {error.strerror}") from error

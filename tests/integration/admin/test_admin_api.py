@@ -36,6 +36,11 @@ def assert_on_record(services: Services, *actions: str) -> None:
         assert list(audit(connection)) == []
 
 
+def test_an_account_begins_with_the_day_of_its_plan(operator: Operator) -> None:
+    made = operator.post("/accounts", name="rich", plan="top").json()
+    assert {lot["kind"]: lot["available"] for lot in made["lots"]}["daily"] == 100
+
+
 def test_an_account_through_its_life(services: Services, operator: Operator) -> None:
     ada = operator.create("ada")
     assert operator.get(f"/accounts/{ada}").json()["available"] == 60

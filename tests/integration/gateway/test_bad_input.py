@@ -72,11 +72,21 @@ SECONDS = [2, 1, 3, 4, 6]
         ({"external_task_id": ""}, "external_task_id", {"min_length": 1}, ""),
         ({"metadata": {"state": "mine"}}, "metadata", None, "state"),
         ({"camera": "left"}, "camera", None, "left"),
+        ({"model": "m" * 65}, "model", {"max_length": 64}, None),
+        ({"keyframes": [1] * 9}, "keyframes", 8, 9),
+        ({"reference_images": [""] * 5}, "reference_images", 4, 5),
+        ({f"camera_{number}": 1 for number in range(100)}, None, 100, 101),
+        ({"metadata": {str(number): "x" for number in range(101)}}, "metadata", 100, 101),
         ({"input_reference": "https://example.com/a.png"}, "input_reference", None, None),
     ],
 )
 def test_a_wrong_parameter_is_named(
-    client: Client, services: Services, fields: dict[str, Any], param: str, limit: Any, value: Any
+    client: Client,
+    services: Services,
+    fields: dict[str, Any],
+    param: str | None,
+    limit: Any,
+    value: Any,
 ) -> None:
     answer = client.submit(**fields)
     assert answer.status_code == 400, answer.text
@@ -103,8 +113,24 @@ def test_a_wrong_parameter_is_named(
         (b"", "", "Content-Type"),
         (b"--x\r\nbroken", "multipart/form-data; boundary=y", None),
         (b"prompt=a&prompt=b", "application/x-www-form-urlencoded", "prompt"),
+        (
+            b"prompt=a&reference_images[a]=x&reference_images=y",
+            "application/x-www-form-urlencoded",
+            "reference_images",
+        ),
     ],
-    ids=["torn", "array", "deep", "long_number", "empty", "text", "nothing", "bad_form", "twice"],
+    ids=[
+        "torn",
+        "array",
+        "deep",
+        "long_number",
+        "empty",
+        "text",
+        "nothing",
+        "bad_form",
+        "twice",
+        "list_and_field",
+    ],
 )
 def test_a_body_that_is_no_request_is_refused(
     client: Client, services: Services, content: bytes, content_type: str, param: str | None
@@ -141,6 +167,13 @@ def test_text_that_is_none_is_refused(
     assert_nothing_left(services)
 
 
+def test_it_is_looked_for_however_deep(client: Client, services: Services) -> None:
+    body = b'{"prompt": "a", "x": ' + b"[" * 900 + b'"\\ud800"' + b"]" * 900 + b"}"
+    headers = {**client.headers, "Content-Type": "application/json"}
+    assert client.http.post("/v1/videos", content=body, headers=headers).status_code == 400
+    assert_nothing_left(services)
+
+
 def test_a_form_with_nul_is_refused(client: Client, services: Services) -> None:
     answer = client.http.post("/v1/videos", data={"prompt": "a\0"}, headers=client.headers)
     assert answer.status_code == 400, answer.text
@@ -153,6 +186,30 @@ def test_an_emoji_is_a_pair_and_no_half(client: Client) -> None:
     headers = {**client.headers, "Content-Type": "application/json"}
     answer = client.http.post("/v1/videos", content=body, headers=headers)
     assert answer.json()["prompt"] == "a \U0001f534 circle"
+
+
+def test_nothing_is_read_of_a_request_without_a_key(client: Client) -> None:
+    for path in ("/v1/videos", "/v1/videos/estimate"):
+        answer = client.http.post(path, content=b"[", headers={"Content-Type": "text/plain"})
+        assert answer.status_code == 401
+
+
+def test_a_full_disk_keeps_nothing_and_asks_to_try_again(
+    client: Client, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(services.store, "put", full)
+    answer = client.http.post(
+        "/v1/videos",
+        data={"prompt": PROMPT},
+        files={"input_reference": ("a.png", png_bytes(), "image/png")},
+        headers=client.headers,
+    )
+    assert answer.status_code == 503
+    assert "No space left" in answer.json()["error"]["message"]
+    assert_nothing_left(services)
 
 
 def huge_png(width: int, height: int) -> bytes:

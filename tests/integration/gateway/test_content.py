@@ -71,6 +71,15 @@ def test_browsers_may_be_asked_to_save_it(client: Client, finished: str) -> None
     assert saved.endswith('.mp4"')
 
 
+def test_a_file_that_somebody_removed_is_not_there(
+    client: Client, finished: str, services: Services
+) -> None:
+    services.store.delete_prefix(f"jobs/{finished.split('/')[2]}")
+    answer = client.get(finished)
+    assert answer.status_code == 404
+    assert "is gone" in answer.json()["error"]["message"]
+
+
 def test_there_is_no_content_before_the_end(client: Client, worker: PaperWorker) -> None:
     video_id = client.submit().json()["id"]
     for state in ("queued", "running"):
@@ -105,8 +114,12 @@ def test_a_signed_link_opens_one_file_for_a_while(
     )
     url = worker.claim()[0].inputs[0].url
     assert client.http.get(url).status_code == 200
-    forged = [url[:-1] + ("0" if url[-1] != "0" else "1"), url.replace("image.png", "other.png")]
-    assert [client.http.get(link).status_code for link in forged] == [404, 404]
+    forged = [
+        url[:-1] + ("0" if url[-1] != "0" else "1"),
+        url.replace("image.png", "other.png"),
+        f"{url}%C3%A9",
+    ]
+    assert [client.http.get(link).status_code for link in forged] == [404, 404, 404]
     clock.advance(seconds=services.settings.file_url_ttl_s + 1)
     assert client.http.get(url).status_code == 404
     assert isinstance(services.store, LocalStore)

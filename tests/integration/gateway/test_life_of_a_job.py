@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from redis import RedisError
 from sqlalchemy import func, select
 
 from gateway.db.tables import artifact, attempt, job, ledger_tx
@@ -230,6 +231,28 @@ def test_redis_away_costs_nothing_but_the_doorbell(
     assert client.video(assignment.job_id)["status"] == "in_progress"
     worker.finish(assignment)
     assert client.video(assignment.job_id)["status"] == "completed"
+
+
+def test_nobody_has_a_job_whose_id_holds_nul(client: Client) -> None:
+    for path in ("/videos/a%00b", "/videos/a%00b/content", "/videos?after=a%00b"):
+        assert client.get(path).status_code in (200, 400, 404)
+
+
+def test_a_redis_that_is_away_is_not_asked_for_every_job(
+    client: Client, worker: PaperWorker, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        client.submit(seed=seed)
+        worker.claim()
+    asked: list[object] = []
+
+    def away(*_args: object, **_options: object) -> None:
+        asked.append(_args)
+        raise RedisError
+
+    monkeypatch.setattr(services.queue._redis, "xrevrange", away)
+    assert len(client.get("/videos").json()["data"]) == 3
+    assert len(asked) == 1
 
 
 def test_a_full_disk_at_upload_keeps_the_attempt_alive(

@@ -1,15 +1,28 @@
 """Workers that vanish, zombies that come back, deliveries that Redis forgot."""
 
 import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from redis import Redis
 from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
+from sqlalchemy.exc import OperationalError
 
 from gateway.db.tables import attempt, job
-from gateway.housekeeping import RUNG_AT_ONCE, clean, reap_lost_jobs, ring_lost_deliveries
+from gateway.housekeeping import (
+    RUNG_AT_ONCE,
+    Housekeeper,
+    clean,
+    reap_lost_jobs,
+    ring_lost_deliveries,
+)
 from gateway.jobs.eta import KEEP_FOR
 from gateway.jobs.files import artifact_key, job_folder
 from gateway.jobs.lane_repair import rebuild_lanes
@@ -283,6 +296,59 @@ def test_files_that_a_crash_left_are_dropped(
     clean(services)
     assert services.store.size_bytes(orphan) is None
     assert services.store.size_bytes(f"jobs/{kept}/1/video.mp4") == 1
+
+
+def test_a_sweep_asks_once_for_many_videos(
+    client: Client, worker: PaperWorker, services: Services
+) -> None:
+    statements: list[str] = []
+    event.listen(
+        services.database._readers,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_rest: statements.append(statement),
+    )
+    counts = []
+    for num_videos in (1, 3):
+        for seed in range(num_videos):
+            client.submit(seed=seed)
+            worker.finish(*worker.claim())
+        statements.clear()
+        clean(services)
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+
+
+def test_after_an_outage_workers_may_renew_before_leases_are_judged(
+    client: Client,
+    worker: PaperWorker,
+    services: Services,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    video_id = client.submit().json()["id"]
+    worker.claim()
+    quick = {"lease_s": 1.0, "reap_every_s": 0.2, "deliver_every_s": 0.2}
+    settings = services.settings.model_copy(update=quick)
+    read, is_away = services.database.read, threading.Event()
+
+    @contextmanager
+    def torn() -> Iterator[Connection]:
+        if is_away.is_set():
+            raise OperationalError("SELECT 1", {}, Exception("the server closed the connection"))
+        with read() as connection:
+            yield connection
+
+    monkeypatch.setattr(services.database, "read", torn)
+    is_away.set()
+    keeper = Housekeeper(replace(services, settings=settings))
+    keeper.start()
+    time.sleep(1.5)
+    # No heartbeat got through; the next is still to come.
+    clock.advance(seconds=90)
+    is_away.clear()
+    time.sleep(0.6)
+    keeper.stop()
+    assert client.video(video_id)["status"] == "in_progress"
 
 
 def test_the_claim_gives_out_the_longest_waiting_first(

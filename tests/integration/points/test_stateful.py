@@ -147,9 +147,13 @@ class LedgerMachine(RuleBasedStateMachine):
         """A request comes again, under its key; a day later it is a new one."""
         if job.key_until <= self.clock.now():
             return self._submit(job.owner, 10, job.key) or multiple()
-        placed = self.teller.submit(job.owner, 10, key=job.key)
-        assert (placed.job_id, placed.is_replay) == (job.id, True)
-        self.reached["a replay"] += 1
+        if job.is_deleted:
+            with pytest.raises(AlreadyDone):
+                self.teller.submit(job.owner, 10, key=job.key)
+        else:
+            placed = self.teller.submit(job.owner, 10, key=job.key)
+            assert (placed.job_id, placed.is_replay) == (job.id, True)
+            self.reached["a replay"] += 1
         with pytest.raises(IdempotencyMismatch):
             self.teller.submit(job.owner, 10, key=job.key, prompt="another")
         return multiple()

@@ -36,6 +36,15 @@ def test_a_block_that_raises_leaves_nothing(services: Services, clock: ManualClo
         assert connection.execute(select(account)).all() == []
 
 
+def test_what_clients_wrote_is_in_no_error(services: Services, clock: ManualClock) -> None:
+    row = {"id": "acc_1", "name": "a secret", "plan": "free", "created_at": clock.now()}
+    twice = insert(account).values([row, row])
+    with pytest.raises(IntegrityError) as caught, services.database.write() as connection:
+        connection.execute(twice)
+    assert "INSERT INTO account" in str(caught.value)
+    assert "a secret" not in str(caught.value).partition("DETAIL")[0]
+
+
 def test_readers_cannot_write_and_do_not_wait(sqlite_url: str, clock: ManualClock) -> None:
     database = Database(sqlite_url)
     row = {"id": "acc_1", "name": "ada", "plan": "free", "created_at": clock.now()}

@@ -80,6 +80,23 @@ def test_colours_are_those_that_the_profile_means(mode: str) -> None:
     assert "icc_profile" not in found.info
 
 
+def as_jpeg(exif: bytes) -> Image.Image:
+    """What becomes of a picture of 32 x 48 pixels with such Exif."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 48)).save(file, "JPEG", exif=exif)
+    png = normalise_image(file.getvalue(), Limits(), param="input_reference").png
+    return Image.open(io.BytesIO(png))
+
+
+def test_exif_turns_a_picture_whatever_else_it_says() -> None:
+    lying = Image.Exif()
+    lying[0x112] = 6
+    assert as_jpeg(lying.tobytes()).size == (48, 32)
+    # A width of two letters, which no writer of Exif would take back.
+    odd = struct.pack("<HHI4s", 0x100, 2, 3, b"ab") + struct.pack("<HHII", 0x112, 3, 1, 6)
+    assert as_jpeg(b"Exif\0\0II*\0\x08\0\0\0\x02\0" + odd + bytes(4)).size == (48, 32)
+
+
 def test_a_profile_that_cannot_be_read_changes_nothing() -> None:
     found = stored(Image.new("RGB", (32, 32), (200, 90, 60)), b"no profile")
     assert found.getpixel((5, 5)) == (200, 90, 60)

@@ -29,10 +29,21 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_environment_overrules_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings(CONFIGS).lease_s == 60
-    monkeypatch.setenv("REELGATE_LEASE_S", "5")
+    monkeypatch.setenv("REELGATE_LEASE_S", "25")
     monkeypatch.setenv("REELGATE_LIMITS__MAX_IMAGE_BYTES", "1000")
     settings = load_settings(CONFIGS)
-    assert (settings.lease_s, settings.limits.max_image_bytes) == (5, 1000)
+    assert (settings.lease_s, settings.limits.max_image_bytes) == (25, 1000)
+
+
+def test_a_lease_that_ends_before_the_next_heartbeat_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gateway.yaml").write_text("lease_s: 19\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="heartbeat_s must be half of lease_s at most"):
+        load_settings(tmp_path)
+    monkeypatch.setenv("REELGATE_LEASE_S", "19")
+    with pytest.raises(ConfigError, match="heartbeat_s must be half of lease_s at most"):
+        load_settings(CONFIGS)
 
 
 @pytest.mark.parametrize("name", sorted(GOOD.keys() - {"REELGATE_STORAGE_DIR"}))
