@@ -7,7 +7,7 @@ import typer
 
 from gateway.accounts.service import Scope, ensure_account
 from gateway.admin.keys import issue_key, withdraw_key
-from gateway.admin.orders import IssueKey, WithdrawKey
+from gateway.admin.orders import CreateAccount, IssueKey, WithdrawKey
 from gateway.cli.desk import JsonOption, fail, open_services, sign
 
 key_app = typer.Typer(help="API keys.", no_args_is_help=True)
@@ -29,12 +29,14 @@ def key_create(
         fail("a key of scope admin opens everybody's things: say why with --reason")
     with open_services() as services:
         order = IssueKey(scope=scope, reason=reason or "a key for a client")
+        # A new account's name is held to the rules of its own order.
+        name = CreateAccount(name=account, reason=order.reason).name
         now = services.clock.now()
         plan_id = services.configuration.plans.default.id
         # In a transaction of its own: a new name that waits for the log would keep another order
         # for the same name, which holds the log, waiting for it.
         with services.database.write() as connection:
-            account_id = ensure_account(connection, account, plan_id=plan_id, now=now)
+            account_id = ensure_account(connection, name, plan_id=plan_id, now=now)
         with services.database.write() as connection:
             secret = issue_key(connection, account_id, order, sign(None), now=now)
     if as_json:

@@ -13,7 +13,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.price_table import PlanPrice, price_on_plans
 from gateway.domain.pricing import Quote
 from gateway.jobs.admission import build_spec, find_card
-from gateway.jobs.request import VideoRequest
+from gateway.jobs.request import parse_request
 from models.spec import Kind, SpokenText, VideoSpec
 
 _ANY_PROMPT = "-"
@@ -37,16 +37,10 @@ def price(
     """Price one request on every plan: points, what forbids it, how many the points pay for."""
     files = read_files(config)
     speaks = kind is Kind.DIGITAL_HUMAN
-    request = VideoRequest(
-        prompt=None if speaks else _ANY_PROMPT,
-        speech=SpokenText(text=_ANY_PROMPT) if speaks else None,
-        model=model,
-        size=size,
-        seconds=seconds,
-        fps=fps,
-        mode=mode,
-    )
+    fields = {"model": model, "size": size, "seconds": seconds, "fps": fps, "mode": mode}
+    content = {"speech": SpokenText(text=_ANY_PROMPT)} if speaks else {"prompt": _ANY_PROMPT}
     try:
+        request = parse_request({**fields, **content})
         card = find_card(request.model, files.catalog, kind)
         speech_s = (seconds or card.seconds[0]) if speaks else None
         spec = build_spec(request, card, kind=kind, speech_s=speech_s)

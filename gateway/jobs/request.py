@@ -68,7 +68,7 @@ class VideoRequest(BaseModel):
     prompt: str | None = None
     model: Annotated[str, Field(max_length=64)] | None = None
     negative_prompt: str = ""
-    seconds: float | None = None
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     size: Annotated[str, Field(max_length=32)] | None = None
     width: Annotated[int, Field(ge=1, le=16384)] | None = None
     height: Annotated[int, Field(ge=1, le=16384)] | None = None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from gateway.accounts.service import Caller
 from gateway.api.deps import CallerDep, ServicesDep
 from gateway.db.tables import MAX_ROW_ID
+from gateway.domain.errors import AccountSuspended
 from gateway.domain.plans import Plan
 from gateway.domain.points import LotKind, TxKind
 from gateway.points.codes import redeem
@@ -113,6 +114,8 @@ def get_ledger(
 @router.post("/redeem")
 def redeem_code(request: RedeemRequest, caller: CallerDep, services: ServicesDep) -> PointsObject:
     """Turn a bonus code into points; each account can use a code once."""
+    if caller.is_suspended:
+        raise AccountSuspended("this account is suspended; it can look, not redeem")
     _redeem(services, caller, request.code)
     return get_points(caller, services)
 

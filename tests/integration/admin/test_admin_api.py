@@ -81,6 +81,8 @@ def test_a_suspended_account_looks_and_does_not_submit(
     assert first is not None
     refused = client.submit()
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, "account_suspended")
+    redeemed = client.post("/points/redeem", json={"code": "SPRING"})
+    assert (redeemed.status_code, redeemed.json()["error"]["code"]) == (403, "account_suspended")
     assert client.get("/points").status_code == 200
     assert operator.post(f"/accounts/{ada}/suspend").json()["suspended_at"] == first
     assert operator.post(f"/accounts/{ada}/resume").json()["suspended_at"] is None

@@ -82,6 +82,7 @@ def test_what_a_person_reads(shell: Shell) -> None:
         (("points", "correct", "ada", "--points", "-61", *WHY), "61 points cannot be taken"),
         (("code", "create", "lower", "--points", "1", *WHY), "code: "),
         (("key", "create", "--account", "ada", "--scope", "admin"), "--reason"),
+        (("key", "create", "--account", "a\nb"), "name: "),
         (("statement", "ada", "--json", "--csv"), "not both"),
     ],
 )

@@ -196,6 +196,20 @@ def test_a_request_that_no_model_makes_has_no_price(folder: Path) -> None:
     assert answer.stderr == "price: reel-tiny makes clips of 2, 1, 3, 4, 6 seconds, not 5\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--fps", "0"), "fps: input should be greater than or equal to 1"),
+        (("--seconds", "-5"), "seconds: input should be greater than 0"),
+        (("--kind", "digital_human", "--seconds", "nan"), "seconds: input should be a finite"),
+    ],
+)
+def test_no_request_has_no_price(folder: Path, words: tuple[str, ...], problem: str) -> None:
+    answer = run(price, "--config", str(folder), *words)
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"price: {problem}")
+
+
 def test_a_simulation_from_a_shell(folder: Path, tmp_path: Path) -> None:
     dearer = Path(shutil.copytree(folder, tmp_path / "dearer"))
     edit(dearer, "pricing.yaml", "points_per_second: 5", "points_per_second: 10")
