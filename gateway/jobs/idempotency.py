@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select
 
 from gateway.db.tables import idempotency, job
-from gateway.domain.errors import AlreadyDone, IdempotencyMismatch, InvalidRequest
+from gateway.domain.errors import IdempotencyMismatch, InvalidRequest, NotFound
 from gateway.jobs.request import VideoRequest
 
 KEY_TTL = timedelta(hours=24)
@@ -83,7 +83,7 @@ def find_replay(
 
     Raises:
         IdempotencyMismatch: the key is in use for another request.
-        AlreadyDone: its job was deleted.
+        NotFound: its job was deleted.
     """
     if not identity.replays:
         return None
@@ -101,7 +101,8 @@ def find_replay(
     if row.fingerprint != identity.fingerprint:
         raise IdempotencyMismatch("this key was used for another request; use a fresh one")
     if row.deleted_at is not None:
-        raise AlreadyDone(f"this request made {row.job_id}, which was deleted; use a fresh key")
+        message = f"this request made {row.job_id}, which was deleted; use a fresh key"
+        raise NotFound(message, param="video_id")
     return str(row.job_id)
 
 

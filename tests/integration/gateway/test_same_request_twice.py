@@ -60,8 +60,8 @@ def test_a_request_whose_job_was_deleted_is_told_so(client: Client) -> None:
     video_id = client.submit(external_task_id="mine").json()["id"]
     client.delete(f"/videos/{video_id}")
     again = client.submit(external_task_id="mine")
-    assert (again.status_code, again.headers["x-should-retry"]) == (409, "false")
-    assert video_id in again.json()["error"]["message"]
+    assert (again.status_code, again.json()["error"]["param"]) == (404, "video_id")
+    assert f"{video_id}, which was deleted; use a fresh key" in again.json()["error"]["message"]
 
 
 def test_an_sdk_that_retries_blindly_gets_its_first_job(client: Client, services: Services) -> None:

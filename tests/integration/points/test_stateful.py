@@ -148,7 +148,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if job.key_until <= self.clock.now():
             return self._submit(job.owner, 10, job.key) or multiple()
         if job.is_deleted:
-            with pytest.raises(AlreadyDone):
+            with pytest.raises(NotFound):
                 self.teller.submit(job.owner, 10, key=job.key)
         else:
             placed = self.teller.submit(job.owner, 10, key=job.key)
