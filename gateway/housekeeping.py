@@ -232,10 +232,8 @@ class Housekeeper:
         """Whether the database answered."""
         try:
             sweep(self._services)
-        except OperationalError:
+        except Exception as error:
+            # A database or a store that is away comes back; the thread must be there when it does.
             log.exception("sweep_failed", sweep=getattr(sweep, "__name__", "?"))
-            return False
-        except Exception:
-            # A store that is away comes back; the thread must be there when it does.
-            log.exception("sweep_failed", sweep=getattr(sweep, "__name__", "?"))
+            return not isinstance(error, OperationalError)
         return True

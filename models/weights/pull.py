@@ -54,27 +54,29 @@ def pull(card: ModelCard, say: Callable[[str], None]) -> Manifest:
                     return manifest
             elif manifest is None and folder.exists():
                 raise PullError(f"{folder} is in the way and was not pulled; move it elsewhere")
-            return _bring(card, source, folder, say)
+            return _bring(card, source, source.revision, folder, say)
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise PullError(_why_hub_failed(source, error)) from error
     except OSError as error:
         raise PullError(_explain(error, folder)) from error
 
 
-def _bring(card: ModelCard, source: Source, folder: Path, say: Callable[[str], None]) -> Manifest:
+def _bring(
+    card: ModelCard, source: Source, revision: str, folder: Path, say: Callable[[str], None]
+) -> Manifest:
     if is_offline_mode():
         raise PullError("HF_HUB_OFFLINE is set in this shell; unset it to pull")
     part = folder.with_name(folder.name + PART_SUFFIX)
     say(f"pulling {source}")
     snapshot_download(
         source.repository,
-        revision=source.revision,
+        revision=revision,
         local_dir=part,
         allow_patterns=source.files or None,
         ignore_patterns=PICKLES,
     )
     say("recording what came")
-    manifest = _record(part, source.repository, str(source.revision))
+    manifest = _record(part, source.repository, revision)
     if not manifest.files:
         raise PullError(f"{source.repository} has no file that fits {source.files or 'a renderer'}")
     # What the hub's client keeps there to go on from.
